@@ -1,0 +1,88 @@
+//go:build linux || darwin
+
+package forkserver
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// conn is a connection to a worker. It implements wire.Lifeline.
+type conn struct {
+	net.Conn
+	in *instance
+	id uint64
+
+	exit chan struct{} // closed when how is set
+
+	mu      sync.Mutex // guards all below
+	how     *wire.Exit
+	wanted  bool   // back: the worker has ended, or the server shuts down
+	retired func() // OnRetire's function, until it is called
+}
+
+var _ wire.Lifeline = (*conn)(nil)
+
+// Kill implements wire.Lifeline.
+func (c *conn) Kill(detail string) {
+	select {
+	case <-c.exit:
+	default:
+		c.in.ctl.Send(control.AppKill, control.Kill{ID: c.id, Detail: detail})
+	}
+}
+
+// Exit implements wire.Lifeline.
+func (c *conn) Exit(ctx context.Context) *wire.Exit {
+	select {
+	case <-c.exit:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.how
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// OnRetire implements wire.Lifeline.
+func (c *conn) OnRetire(f func()) (stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wanted {
+		go f()
+		return func() {}
+	}
+	c.retired = f
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.retired = nil
+	}
+}
+
+// ended notes how the worker ended.
+func (c *conn) ended(e *wire.Exit) {
+	c.mu.Lock()
+	first := c.how == nil
+	if first {
+		c.how = e
+		close(c.exit)
+	}
+	c.mu.Unlock()
+	c.retire()
+}
+
+// retire tells the connection's user that it is wanted back.
+func (c *conn) retire() {
+	c.mu.Lock()
+	f := c.retired
+	c.wanted, c.retired = true, nil
+	c.mu.Unlock()
+	if f != nil {
+		go f()
+	}
+}

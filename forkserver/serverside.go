@@ -1,0 +1,193 @@
+//go:build linux || darwin
+
+package forkserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/role"
+	"github.com/bullpen-go/bullpen/keepalive"
+	"github.com/bullpen-go/bullpen/server"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+func init() { role.Register(role.Server, serverMain) }
+
+// serverMain is what a server process does, from Init on: it obeys the app until that says to end, or ends.
+func serverMain() {
+	// The control socket is read by a blocking system call: a standby gets its connection sooner.
+	runtime.LockOSThread()
+	ctl, err := control.Blocking(role.ServerControl)
+	if err != nil {
+		fail(err)
+	}
+	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}}
+	if err := p.configure(); err != nil {
+		ctl.Send(control.ServerReady, control.Ready{Err: err.Error()})
+		fail(err)
+	}
+	if _, err := keepalive.Watch(os.NewFile(role.ServerKeepalive, "keepalive"), p.orphaned); err != nil {
+		fail(err)
+	}
+	if err := ctl.Send(control.ServerReady, control.Ready{Build: role.Build()}); err != nil {
+		fail(err)
+	}
+	p.obey()
+}
+
+// fail ends a server that can't do its work. The app reads what it says.
+func fail(err error) {
+	fmt.Fprintf(os.Stderr, "bullpen server: %v\n", err)
+	os.Exit(3)
+}
+
+// serverProcess is the server's side of the control socket.
+type serverProcess struct {
+	ctl *control.Conn
+	srv *server.Server
+
+	mu    sync.Mutex // guards kills
+	kills map[uint64]func(string)
+}
+
+// configure makes the server that the app describes in its first message.
+func (p *serverProcess) configure() error {
+	m, err := p.ctl.Recv()
+	if err != nil {
+		return fmt.Errorf("no configuration: %w", err)
+	}
+	var c serverConfig
+	if err := m.Decode(&c); err != nil {
+		return err
+	}
+	svc := server.Lookup(c.Service)
+	if svc == nil {
+		return fmt.Errorf("this program declares no service %q before forkserver.Init", c.Service)
+	}
+	p.srv = &server.Server{Service: svc, Limits: c.Limits, Path: c.Path, Logger: p.logger()}
+	if c.SetupData != nil {
+		p.srv.SetupData = cbor.RawMessage(c.SetupData)
+	}
+	if c.Events {
+		p.srv.OnEvent = func(e server.Event) { p.ctl.Send(control.ServerEvent, e) }
+	}
+	for i := range c.Listeners {
+		f := os.NewFile(uintptr(role.ServerListeners+i), "listener")
+		l, err := net.FileListener(f)
+		if err != nil {
+			return fmt.Errorf("inherited listener %d: %w", i, err)
+		}
+		f.Close()
+		go p.srv.Serve(l)
+	}
+	return nil
+}
+
+// logger sends what the server logs to the app.
+func (p *serverProcess) logger() hclog.Logger {
+	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	l.RegisterSink(controlSink{p.ctl})
+	return l
+}
+
+type controlSink struct{ ctl *control.Conn }
+
+// Accept implements hclog.SinkAdapter.
+func (s controlSink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	rec := control.Log{Level: int32(level), Name: name, Message: msg}
+	for _, a := range args {
+		rec.Args = append(rec.Args, fmt.Sprint(a))
+	}
+	s.ctl.Send(control.ServerLog, rec)
+}
+
+// obey does what the app says.
+func (p *serverProcess) obey() {
+	for {
+		m, err := p.ctl.Recv()
+		if err != nil {
+			p.orphaned()
+		}
+		switch m.Type {
+		case control.AppConn:
+			var c control.Handover
+			if f := p.ctl.File("connection"); m.Decode(&c) == nil && f != nil {
+				p.serve(c, f)
+			}
+		case control.AppKill:
+			var k control.Kill
+			if m.Decode(&k) == nil {
+				p.kill(k)
+			}
+		case control.AppClose:
+			go p.close()
+		case control.AppShutdown:
+			go p.shutdown()
+		}
+	}
+}
+
+// serve has a connection served, and reports its worker's end.
+func (p *serverProcess) serve(c control.Handover, f *os.File) {
+	exit := func(e *wire.Exit) {
+		p.mu.Lock()
+		delete(p.kills, c.ID)
+		p.mu.Unlock()
+		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: *e})
+	}
+	// The worker may end before ServeConn has returned.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kill, err := p.srv.ServeConn(server.Connection{File: f, Wire: c.Wire, OnExit: exit})
+	if err != nil {
+		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
+		return
+	}
+	p.kills[c.ID] = kill
+}
+
+func (p *serverProcess) kill(k control.Kill) {
+	p.mu.Lock()
+	kill := p.kills[k.ID]
+	p.mu.Unlock()
+	if kill != nil {
+		kill(k.Detail)
+	}
+}
+
+// close ends all workers and then this process.
+func (p *serverProcess) close() {
+	var closed control.Closed
+	if err := p.srv.Close(); err != nil {
+		var stuck *server.StuckError
+		if errors.As(err, &stuck) {
+			closed.Survivors = stuck.Pids
+		}
+	}
+	p.ctl.Send(control.ServerClosed, closed)
+	os.Exit(0)
+}
+
+// shutdown ends this process once the last worker has ended by itself. The app loses patience with AppClose.
+func (p *serverProcess) shutdown() {
+	p.srv.Shutdown(context.Background())
+	p.ctl.Send(control.ServerClosed, control.Closed{})
+	os.Exit(0)
+}
+
+// orphaned ends this process and its workers now: the app is gone.
+func (p *serverProcess) orphaned() {
+	p.srv.Kill()
+	os.Exit(0)
+}

@@ -1,0 +1,25 @@
+//go:build !linux && !darwin
+
+package forkserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// instance can't exist here: there is no way to hand a connection to another process.
+type instance struct{}
+
+func (p *Process) start(context.Context) error {
+	return fmt.Errorf("server processes on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+func (*instance) pid() int                         { return 0 }
+func (*instance) dial(wire.Kind) (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (*instance) close() error                     { return nil }
+func (*instance) drain()                           {}

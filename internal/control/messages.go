@@ -1,0 +1,88 @@
+package control
+
+import "github.com/bullpen-go/bullpen/wire"
+
+// Type is what a control message is for.
+type Type byte
+
+// App to server.
+const (
+	AppConfig   Type = 1 + iota // what Start was given; first, once
+	AppConn                     // Handover, with a descriptor: a connection that wants a worker
+	AppKill                     // Kill: end the worker of a connection
+	AppClose                    // end all workers now, then yourself
+	AppShutdown                 // start no more workers; end when the last one has
+)
+
+// Server to app.
+const (
+	ServerReady  Type = 32 + iota // Ready, with the scoreboard's descriptor: answers AppConfig
+	ServerExit                    // Exit: the worker of a connection has ended
+	ServerEvent                   // an event, as package server defines it
+	ServerLog                     // Log: a record of the server's logger
+	ServerClosed                  // Closed: answers AppClose, just before the end
+)
+
+// Server to worker.
+const (
+	WorkerSetup  Type = 64 + iota // what the worker is to be; first, once
+	WorkerServe                   // Serve, with a descriptor: its connection
+	WorkerCancel                  // end: cancel the handler that runs
+)
+
+// Worker to server.
+const (
+	WorkerReady  Type = 96 + iota // Setup has run
+	WorkerFailed                  // a wire.SetupError: Setup has failed
+	WorkerTook                    // the connection has arrived; it will be read now
+	WorkerWake                    // a call has begun while the hung watch was asleep
+	WorkerEnding                  // Ending: why the worker will end itself now
+)
+
+// Handover passes a connection on. ID is the app's number for it.
+type Handover struct {
+	ID   uint64    `cbor:"1,keyasint"`
+	Wire wire.Kind `cbor:"2,keyasint,omitempty"`
+}
+
+// Kill wants a connection's worker ended.
+type Kill struct {
+	ID     uint64 `cbor:"1,keyasint"`
+	Detail string `cbor:"2,keyasint,omitempty"`
+}
+
+// Exit reports the end of a connection's worker.
+type Exit struct {
+	ID   uint64    `cbor:"1,keyasint"`
+	Exit wire.Exit `cbor:"2,keyasint"`
+}
+
+// Ready says that the server takes connections.
+type Ready struct {
+	Build string `cbor:"1,keyasint"`
+	Err   string `cbor:"2,keyasint,omitempty"` // or why it does not
+}
+
+// Log is a log record of the server's. Args are alternating keys and values, the values as text.
+type Log struct {
+	Level   int32    `cbor:"1,keyasint"`
+	Name    string   `cbor:"2,keyasint,omitempty"`
+	Message string   `cbor:"3,keyasint"`
+	Args    []string `cbor:"4,keyasint,omitempty"`
+}
+
+// Closed names the workers that would not die.
+type Closed struct {
+	Survivors []int `cbor:"1,keyasint,omitempty"`
+}
+
+// Serve gives a worker its connection.
+type Serve struct {
+	Wire wire.Kind `cbor:"1,keyasint,omitempty"`
+}
+
+// Ending is a worker's last word.
+type Ending struct {
+	Reason wire.ExitReason `cbor:"1,keyasint"`
+	Detail string          `cbor:"2,keyasint,omitempty"`
+}

@@ -1,0 +1,122 @@
+//go:build linux || darwin
+
+// Package process starts and ends child processes of this binary: one spawning thread, one waiter a child, and
+// process groups that end with their leader.
+package process
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Spec says what to start.
+type Spec struct {
+	Path  string // the program; "" is this one
+	Title string // its argv[0], and all of its argv
+	Env   []string
+	Dir   string     // "" is the present one
+	Files []*os.File // descriptors 0, 1, 2, …
+	// Death is the signal that the child gets when this process dies, where the system can.
+	Death syscall.Signal
+}
+
+// Process is a started child. It leads a process group of its own.
+type Process struct {
+	Pid  int
+	os   *os.Process
+	wait waiter
+
+	mu     sync.Mutex // guards reaped: no signal may be sent to a group whose leader was reaped
+	reaped bool
+}
+
+type request struct {
+	spec  Spec
+	reply chan<- started
+}
+
+type started struct {
+	p   *Process
+	err error
+}
+
+var spawner = sync.OnceValue(func() chan<- request {
+	requests := make(chan request)
+	go func() {
+		// A parent-death signal follows the thread that spawned, so that thread must live as long as the process.
+		runtime.LockOSThread()
+		for r := range requests {
+			p, err := start(r.spec)
+			r.reply <- started{p, err}
+		}
+	}()
+	return requests
+})
+
+// Start starts a child. The caller closes its copies of the spec's files.
+func Start(spec Spec) (*Process, error) {
+	reply := make(chan started, 1)
+	spawner() <- request{spec, reply}
+	s := <-reply
+	return s.p, s.err
+}
+
+func start(spec Spec) (*Process, error) {
+	path := spec.Path
+	if path == "" {
+		path = self()
+	}
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	pidfd := prepare(attr, spec.Death)
+	p, err := os.StartProcess(path, []string{spec.Title}, &os.ProcAttr{Dir: spec.Dir, Env: spec.Env, Files: spec.Files, Sys: attr})
+	if err != nil {
+		return nil, fmt.Errorf("start %q: %w", spec.Title, err)
+	}
+	return &Process{Pid: p.Pid, os: p, wait: newWaiter(p.Pid, pidfd)}, nil
+}
+
+// Signal sends sig to the child itself. After its end it does nothing.
+func (p *Process) Signal(sig syscall.Signal) { p.os.Signal(sig) }
+
+// Kill kills the child and all of its process group.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		syscall.Kill(-p.Pid, syscall.SIGKILL)
+	}
+}
+
+// State is how a child ended.
+type State struct {
+	Code   int // -1 if a signal ended it
+	Signal syscall.Signal
+	User   time.Duration
+	System time.Duration
+	MaxRSS int64 // bytes
+}
+
+// Wait waits for the child's end, kills what is left of its process group, and reaps it. It must be called once.
+func (p *Process) Wait() State {
+	p.wait.exited()
+	p.Kill() // while its pid, and so the group's, can't be anybody else's
+	p.mu.Lock()
+	p.reaped = true
+	p.mu.Unlock()
+	ps, err := p.os.Wait()
+	if err != nil { // somebody else reaped it, against all rules
+		return State{Code: -1}
+	}
+	st := State{Code: ps.ExitCode(), User: ps.UserTime(), System: ps.SystemTime()}
+	if ws, ok := ps.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		st.Signal = ws.Signal()
+	}
+	if ru, ok := ps.SysUsage().(*syscall.Rusage); ok {
+		st.MaxRSS = int64(ru.Maxrss) * maxRSSUnit
+	}
+	return st
+}

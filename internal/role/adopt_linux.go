@@ -1,0 +1,52 @@
+package role
+
+import (
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// adopt ties this process to its parent and gives it its name. It runs on the main thread, from init.
+//
+// A worker dies with its server by SIGKILL, which ends even a stopped process. A server is woken by SIGCONT
+// instead: it must outlive the app for the moment it takes to kill its workers' process groups, and the closing
+// keepalive pipe tells it to.
+func adopt(r Role, parent int) {
+	sig := unix.SIGKILL
+	if r == Server {
+		sig = unix.SIGCONT
+	}
+	// Set again here: exec drops it for binaries with file capabilities.
+	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
+	if os.Getppid() != parent { // it died before the line above
+		os.Exit(0)
+	}
+	dropSignals()
+	// No core dumps: what a worker has in memory is nobody's business. A limit of 1 also keeps the kernel from starting
+	// a core_pattern program, which 0 does not (core(5)).
+	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
+	setComm(os.Args[0])
+	if r == Worker {
+		raiseOOMScore()
+	} else {
+		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	}
+	// Neither our own descriptors nor what the app leaked into us may reach what we start.
+	unix.CloseRange(ServerControl, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// setComm sets the name that top and ps -o comm show. The kernel cuts it to 15 bytes.
+func setComm(title string) {
+	if name, err := unix.BytePtrFromString(title); err == nil {
+		unix.Prctl(unix.PR_SET_NAME, ptr(name), 0, 0, 0)
+	}
+}
+
+// raiseOOMScore has the kernel pick a worker before the app when memory runs out.
+func raiseOOMScore() {
+	if f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0); err == nil {
+		f.WriteString("500")
+		f.Close()
+	}
+}

@@ -1,0 +1,162 @@
+// Package scoreboard is shared memory with one slot a worker. A worker writes its own slot without a system call; its
+// server and the app read it without waking anybody. What stands in a slot is a hint from a process that may be
+// dead or hostile: readers check every length and trust no pid in it.
+package scoreboard
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// SlotSize is the size of a slot: a page of figures and the rest for log records. Pages nobody touched take no memory.
+const SlotSize = 64 << 10
+
+const (
+	maxMethod = 128
+	logOffset = 4 << 10
+	logSize   = SlotSize - logOffset
+)
+
+// State is what a worker does.
+type State uint32
+
+const (
+	Free     State = iota // the slot is nobody's
+	Starting              // the process was started
+	SettingUp
+	Idle    // waits for a call
+	Running // a handler
+	Hook    // CheckoutDone
+)
+
+// String returns the state in a word.
+func (s State) String() string {
+	names := [...]string{"free", "starting", "setting up", "idle", "running", "hook"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
+// Slot is a worker's part of the scoreboard.
+type Slot struct {
+	state     atomic.Uint32
+	watched   atomic.Uint32 // 1: the server's watch sleeps and wants to be woken by the next call
+	since     atomic.Int64  // monotonic ns at which the state began, if it is one that can hang
+	calls     atomic.Uint64
+	checkouts atomic.Uint64
+	errors    atomic.Uint64
+	logged    atomic.Uint32 // bytes of log records
+	methodLen atomic.Uint32
+	method    [maxMethod]byte
+	_         [logOffset - 48 - maxMethod]byte
+	log       [logSize]byte
+}
+
+var _ [SlotSize]byte = [unsafe.Sizeof(Slot{})]byte{}
+
+// Now returns the system's monotonic clock in nanoseconds; it is the same clock in every process.
+func Now() int64 { return clockBase() + int64(time.Since(processStart)) }
+
+var (
+	processStart = time.Now()
+	clockBase    = sync.OnceValue(func() int64 { return monotonic() - int64(time.Since(processStart)) })
+)
+
+// Enter sets the state. It reports whether the server's watch is asleep and must be told.
+func (s *Slot) Enter(st State, now int64) (wake bool) {
+	s.since.Store(now)
+	s.state.Store(uint32(st))
+	return st != Idle && s.watched.Load() != 0 && s.watched.CompareAndSwap(1, 0)
+}
+
+// SetMethod notes the running method. A name above 128 bytes is cut.
+func (s *Slot) SetMethod(name string) {
+	s.methodLen.Store(uint32(copy(s.method[:], name)))
+}
+
+// CountCall counts a finished call.
+func (s *Slot) CountCall(failed bool) {
+	s.calls.Add(1)
+	if failed {
+		s.errors.Add(1)
+	}
+}
+
+// CountCheckout counts a finished checkout.
+func (s *Slot) CountCheckout() { s.checkouts.Add(1) }
+
+// Figures are what a slot shows.
+type Figures struct {
+	State     State
+	Since     int64 // on the clock of Now
+	Method    string
+	Calls     uint64
+	Checkouts uint64
+	Errors    uint64
+}
+
+// Read returns what the slot shows now.
+func (s *Slot) Read() Figures {
+	f := Figures{State: State(s.state.Load()), Since: s.since.Load(), Calls: s.calls.Load(),
+		Checkouts: s.checkouts.Load(), Errors: s.errors.Load()}
+	if n := s.methodLen.Load(); n <= maxMethod {
+		f.Method = string(append([]byte(nil), s.method[:n]...))
+	}
+	return f
+}
+
+// Watch asks the worker to wake the server's watch at its next call, and reports whether it already runs one.
+func (s *Slot) Watch() (busy bool) {
+	s.watched.Store(1)
+	if st := State(s.state.Load()); st == Idle || st == Free {
+		return false
+	}
+	s.watched.Store(0)
+	return true
+}
+
+// ResetLog forgets the log records of the call before.
+func (s *Slot) ResetLog() {
+	if s.logged.Load() != 0 {
+		s.logged.Store(0)
+	}
+}
+
+// AppendLog keeps an encoded log record, in case the worker dies before it can send it. It reports whether there was
+// room.
+func (s *Slot) AppendLog(rec []byte) bool {
+	at := int(s.logged.Load())
+	if at+4+len(rec) > logSize {
+		return false
+	}
+	binary.NativeEndian.PutUint32(s.log[at:], uint32(len(rec)))
+	copy(s.log[at+4:], rec)
+	s.logged.Store(uint32(at + 4 + len(rec)))
+	return true
+}
+
+// Log returns copies of the encoded records.
+func (s *Slot) Log() [][]byte {
+	n := s.logged.Load()
+	if n > logSize {
+		return nil
+	}
+	b := append([]byte(nil), s.log[:n]...)
+	var recs [][]byte
+	for len(b) >= 4 {
+		n := binary.NativeEndian.Uint32(b)
+		if uint64(n) > uint64(len(b)-4) {
+			break
+		}
+		recs = append(recs, b[4:4+n])
+		b = b[4+n:]
+	}
+	return recs
+}
+
+// Local returns a slot that nobody shares, for a worker without a server.
+func Local() *Slot { return new(Slot) }

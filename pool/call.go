@@ -1,0 +1,211 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// settings are what a call takes from its pool or view.
+type settings struct {
+	timeout time.Duration // 0: none
+	logger  hclog.Logger
+	meta    map[string]string
+}
+
+// deadline returns when a call ends that began at start.
+func (s *settings) deadline(start time.Time) time.Time {
+	if s.timeout == 0 {
+		return time.Time{}
+	}
+	return start.Add(s.timeout)
+}
+
+// call runs one call on a worker that the caller owns. start is when its patience began. last marks it as the
+// checkout's last one.
+func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start time.Time, last bool) error {
+	now := time.Now()
+	c.Cost.Queued = now.Sub(start)
+	if err := w.pool.late(ctx, c.Method, s.deadline(start), now, start); err != nil {
+		return err
+	}
+	w.prepare(c, s, last)
+	w.stream.begin(ctx, now, s.deadline(start))
+	err := w.conn.Write(&w.out)
+	w.out.Values = nil // they are the caller's
+	w.stream.writing = err != nil
+	if err == nil {
+		err = w.readReply()
+	}
+	if err == nil {
+		err = w.take(c, s)
+	} else {
+		err = w.broke(ctx, c, s, now, err)
+	}
+	w.stream.done()
+	return err
+}
+
+// late returns an error if the call's time is over before it is sent.
+func (p *Pool) late(ctx context.Context, method string, deadline, now, start time.Time) error {
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), !deadline.IsZero() && !now.Before(deadline):
+		return &TimeoutError{Pool: p.config.Name, Method: method, Waited: now.Sub(start), Kept: true}
+	case ctx.Err() != nil:
+		return &CanceledError{Pool: p.config.Name, Method: method, Kept: true, Err: causeOf(ctx)}
+	}
+	return nil
+}
+
+// prepare makes the call's message.
+func (w *worker) prepare(c *wire.Call, s *settings, last bool) {
+	w.id++
+	w.out = wire.Message{Type: wire.TypeDo, ID: w.id, Method: c.Method, Values: c.Args, Last: last && w.hello.Hook}
+	if len(s.meta)+len(c.Meta) > 0 {
+		user := make(map[string]any, len(s.meta)+len(c.Meta))
+		for k, v := range s.meta {
+			user[k] = v
+		}
+		for k, v := range c.Meta {
+			user[k] = v
+		}
+		w.out.Meta = map[string]any{wire.MetaUser: user}
+	}
+	if *w.method.Load() != c.Method {
+		name := strings.Clone(c.Method)
+		w.method.Store(&name)
+	}
+}
+
+// readReply reads the reply to the call that was sent last.
+func (w *worker) readReply() error {
+	w.in.Method = w.out.Method
+	if err := w.conn.Read(&w.in); err != nil {
+		return err
+	}
+	if w.in.Type != wire.TypeOK && w.in.Type != wire.TypeEr {
+		return &wire.ProtocolError{Message: "the worker answered a call with " + w.in.Type.String()}
+	}
+	if w.pool.config.Wire == wire.Binary && w.in.ID != w.id {
+		return &wire.ProtocolError{Message: "the worker answered another call than the one it was sent"}
+	}
+	return nil
+}
+
+// take takes the reply apart.
+func (w *worker) take(c *wire.Call, s *settings) error {
+	c.Cost.Run = time.Duration(w.in.Run)
+	if ld, ok := w.in.Meta[wire.MetaLog]; ok {
+		w.replay(ld, s.logger)
+	}
+	if w.stream.canceled {
+		return w.canceled(c, w.in.Err)
+	}
+	if w.in.Type == wire.TypeOK {
+		return w.in.Decode(c.Reply)
+	}
+	re := w.in.Err
+	if msg, setup := strings.CutPrefix(re.Message, "setup exception: "); setup && w.pool.config.Wire == wire.JSON {
+		w.end = endError
+		return &wire.SetupError{Message: msg}
+	}
+	w.failed = true
+	if re.Type == wire.TypePanic {
+		w.end = endPanic
+	}
+	return re
+}
+
+// canceled describes a call whose context ended, and whose handler replied within its grace.
+func (w *worker) canceled(c *wire.Call, remote *wire.RemoteError) error {
+	if remote != nil && remote.Type == wire.TypePanic {
+		w.end = endPanic
+	}
+	ctx := w.stream.ctx
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: time.Since(w.stream.sent), Kept: w.end == ""}
+	}
+	return &CanceledError{Pool: w.pool.config.Name, Method: c.Method, Kept: w.end == "", Remote: remote, Err: causeOf(ctx)}
+}
+
+// broke ends a call that got no reply, and mostly its worker.
+func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent time.Time, err error) error {
+	var codec *wire.CodecError
+	var violation *wire.ProtocolError
+	switch {
+	case errors.As(err, &codec): // nothing was sent
+		return err
+	case errors.As(err, &violation):
+		w.end = endProtocol
+		w.kill(err.Error())
+		return err
+	case errors.Is(err, errGaveUp):
+		return w.gaveUp(ctx, c, s, sent)
+	case errors.Is(err, net.ErrClosed): // by this side: Close, Abort, Release
+		w.end = endClosed
+		return ErrClosed
+	}
+	return w.died(err, c.Method, func(l *wire.LogDefer, pid int) { w.replayLogs(l, pid, s.logger) })
+}
+
+// gaveUp kills a worker that did not reply in time.
+func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent time.Time) error {
+	ran := time.Since(sent)
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		w.end = endCanceled
+		w.kill("its call was canceled and did not return")
+		return &CanceledError{Pool: w.pool.config.Name, Method: c.Method, Err: causeOf(ctx)}
+	}
+	w.end = endTimeout
+	w.kill("its call timed out")
+	return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: ran}
+}
+
+// replay passes on what the handler has logged.
+func (w *worker) replay(ld any, to hclog.Logger) {
+	l, err := wire.ParseLogDefer(ld)
+	if err != nil {
+		w.pool.config.Logger.Warn("a worker's log records can't be read", "pool", w.pool.config.Name, "pid", w.pid(), "error", err)
+		return
+	}
+	w.replayLogs(l, w.pid(), to)
+}
+
+func (w *worker) replayLogs(l *wire.LogDefer, pid int, to hclog.Logger) {
+	for _, r := range l.Logs {
+		args := []any{"pid", pid, "timestamp", l.Time(r)}
+		switch d := r.Data.(type) {
+		case nil:
+		case map[string]any:
+			for _, k := range sortedKeys(d) {
+				args = append(args, k, d[k])
+			}
+		default:
+			args = append(args, "data", d)
+		}
+		to.Log(hclogLevel(r.Level), r.Message, args...)
+	}
+	for _, t := range l.Timers {
+		to.Debug("timer", "pid", pid, "name", t.Name, "took", time.Duration((t.To-t.From)*float64(time.Second)))
+	}
+}
+
+func hclogLevel(level int) hclog.Level {
+	switch {
+	case level <= wire.LogError:
+		return hclog.Error
+	case level <= wire.LogWarn:
+		return hclog.Warn
+	case level <= wire.LogInfo:
+		return hclog.Info
+	case level <= wire.LogDebug:
+		return hclog.Debug
+	}
+	return hclog.Trace
+}

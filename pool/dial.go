@@ -1,0 +1,151 @@
+package pool
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// Dialer makes connections to workers, one worker a connection. *forkserver.Process is one, and Unix, TCP and Spread
+// return others.
+//
+// A connection may also be a wire.Lifeline. A dialer may also have Name() string and MaxMessage() int64, which the pool
+// takes as defaults. An error that wraps wire.ErrServerGone means that trying again is of no use.
+type Dialer interface {
+	Dial(ctx context.Context) (net.Conn, error)
+}
+
+// dialTimeout bounds one try to connect.
+const dialTimeout = 10 * time.Second
+
+// Unix returns a dialer for a server that listens on a unix path, which may start later.
+func Unix(path string) Dialer { return &netDialer{network: "unix", address: path} }
+
+// TCP returns a dialer for a server that listens on a TCP address. With a nil config the connection isn't encrypted,
+// which servers take on loopback only.
+func TCP(address string, config *tls.Config) Dialer {
+	return &netDialer{network: "tcp", address: address, tls: config}
+}
+
+type netDialer struct {
+	network, address string
+	tls              *tls.Config
+}
+
+func (d *netDialer) Dial(ctx context.Context) (net.Conn, error) {
+	nd := net.Dialer{Timeout: dialTimeout}
+	if d.tls == nil {
+		return nd.DialContext(ctx, d.network, d.address)
+	}
+	return (&tls.Dialer{NetDialer: &nd, Config: d.tls}).DialContext(ctx, d.network, d.address)
+}
+
+// Spread returns a dialer that spreads a pool's workers over several servers: each new connection goes to the server
+// with the fewest. A server that can't be reached is left out for a second.
+func Spread(dialers ...Dialer) Dialer {
+	s := &spread{}
+	for _, d := range dialers {
+		s.targets = append(s.targets, &target{Dialer: d})
+	}
+	return s
+}
+
+type spread struct {
+	mu      sync.Mutex // guards the fields of all targets
+	targets []*target
+}
+
+type target struct {
+	Dialer
+	conns int
+	until time.Time // left out until then
+}
+
+const leaveOut = time.Second
+
+func (s *spread) Dial(ctx context.Context) (net.Conn, error) { return s.DialWire(ctx, wire.Binary) }
+
+func (s *spread) DialWire(ctx context.Context, kind wire.Kind) (net.Conn, error) {
+	var errs []error
+	for range s.targets {
+		t := s.pick()
+		if t == nil {
+			break
+		}
+		c, err := dialWire(ctx, t.Dialer, kind)
+		if err == nil {
+			return newSpreadConn(s, t, c), nil
+		}
+		errs = append(errs, err)
+		s.mu.Lock()
+		t.conns--
+		t.until = time.Now().Add(leaveOut)
+		s.mu.Unlock()
+	}
+	if errs == nil {
+		errs = append(errs, errors.New("no server can be reached at present"))
+	}
+	return nil, fmt.Errorf("bullpen: spread: %w", errors.Join(errs...))
+}
+
+// pick returns the target with the fewest connections, and counts one more for it.
+func (s *spread) pick() *target {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var best *target
+	for _, t := range s.targets {
+		if t.until.After(now) {
+			continue
+		}
+		if best == nil || t.conns < best.conns {
+			best = t
+		}
+	}
+	if best != nil {
+		best.conns++
+	}
+	return best
+}
+
+// newSpreadConn counts the connection until it is closed. It stays a wire.Lifeline if it was one.
+func newSpreadConn(s *spread, t *target, c net.Conn) net.Conn {
+	sc := &spreadConn{Conn: c, closed: sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		t.conns--
+	})}
+	if l, ok := c.(wire.Lifeline); ok {
+		return struct {
+			*spreadConn
+			wire.Lifeline
+		}{sc, l}
+	}
+	return sc
+}
+
+type spreadConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *spreadConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// dialWire dials for a client of the given wire. Only a dialer that starts the worker itself wants to know which.
+func dialWire(ctx context.Context, d Dialer, kind wire.Kind) (net.Conn, error) {
+	if w, ok := d.(interface {
+		DialWire(context.Context, wire.Kind) (net.Conn, error)
+	}); ok {
+		return w.DialWire(ctx, kind)
+	}
+	return d.Dial(ctx)
+}

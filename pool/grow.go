@@ -1,0 +1,192 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// retry slows the pool's tries to connect while they fail.
+type retry struct {
+	last   error // of the last try; nil after a success
+	delay  time.Duration
+	paused bool // until a timer has grow called
+}
+
+const (
+	retryFirst = 200 * time.Millisecond
+	retryMax   = time.Second
+)
+
+// grow starts as many connections as there are waiters, and as MinWorkers asks for, up to MaxWorkers. The caller holds
+// mu.
+func (p *Pool) grow() {
+	if p.closed || p.fails.paused {
+		return
+	}
+	have := len(p.workers) + p.connecting
+	want := max(p.queue.n-p.connecting, 0) + have
+	want = max(want, p.config.MinWorkers)
+	if p.shutting { // only for those who wait still
+		want = min(want, have+max(p.queue.n-p.connecting, 0))
+	}
+	if limit := p.config.MaxWorkers; limit > 0 {
+		want = min(want, limit)
+	}
+	if p.fails.last != nil { // one try at a time shows whether the cause has gone
+		want = min(want, len(p.workers)+1)
+	}
+	for ; have < want; have++ {
+		p.connecting++
+		p.work.Add(1)
+		go p.connect(nil)
+	}
+}
+
+// connect makes a worker. leaving, if not nil, is the one that it replaces, which ends only then.
+func (p *Pool) connect(leaving *worker) {
+	defer p.work.Done()
+	w, err := p.dial()
+	p.mu.Lock()
+	p.connecting--
+	if leaving != nil {
+		p.leaving--
+	}
+	switch {
+	case err != nil:
+		p.failed(err)
+	case p.closed:
+		err = ErrClosed
+	default:
+		p.fails = retry{}
+		p.workers[w] = struct{}{}
+		p.stat.connects++
+		w.since = time.Now() // until it is delivered
+		p.deliver(w)
+		p.grow()
+	}
+	p.mu.Unlock()
+	if err != nil && w != nil {
+		w.close()
+	}
+	if leaving != nil {
+		leaving.close()
+	}
+	if err == nil {
+		w.watchEnd()
+	}
+}
+
+// failed notes that a try to connect has failed. The caller holds mu.
+//
+// A server that isn't there yet fails nobody: who waits keeps the place until the own deadline. A worker that was
+// started and could not be set up fails the first who waits, if no other worker could serve him. A server that has gone
+// for good fails all.
+func (p *Pool) failed(err error) {
+	p.stat.failures++
+	p.fails.last = err
+	if p.closed {
+		return
+	}
+	var setup *wire.SetupError
+	var died *WorkerDiedError
+	switch {
+	case errors.Is(err, wire.ErrServerGone) && !errors.As(err, &died):
+		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
+			w.ready <- grant{err: fmt.Errorf("pool %q: %w", p.config.Name, err)}
+		}
+	case errors.As(err, &setup) || errors.As(err, &died):
+		p.config.Logger.Warn("a worker could not be set up", "pool", p.config.Name, "error", err)
+		if len(p.workers) == 0 {
+			if w := p.queue.pop(); w != nil {
+				w.ready <- grant{err: err}
+			}
+		}
+	default:
+		p.config.Logger.Debug("the server can't be reached", "pool", p.config.Name, "error", err)
+	}
+	p.checkDrained()
+	if p.fails.paused {
+		return
+	}
+	p.fails.delay = min(max(2*p.fails.delay, retryFirst), retryMax)
+	p.fails.paused = true
+	time.AfterFunc(p.fails.delay, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.fails.paused = false
+		p.grow()
+	})
+}
+
+// dial connects, and exchanges hellos.
+func (p *Pool) dial() (*worker, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
+	defer cancel()
+	nc, err := dialWire(ctx, p.dialer, p.config.Wire)
+	if err != nil {
+		return nil, err
+	}
+	w := newWorker(p, nc)
+	stop := context.AfterFunc(p.ctx, func() { nc.Close() }) // a worker may take its time to set up
+	defer stop()
+	if err := w.greet(); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// replace ends a worker that has had its checkouts. Its replacement comes first, if one is needed and no more than one
+// worker above MaxWorkers is alive for it.
+func (p *Pool) replace(w *worker) {
+	p.mu.Lock()
+	p.drop(w, endCheckouts)
+	needed := p.queue.n > p.connecting || len(p.workers)+p.connecting < p.config.MinWorkers
+	if !needed || p.closed || p.fails.paused || p.leaving > 0 {
+		p.grow()
+		p.checkDrained()
+		p.mu.Unlock()
+		w.close()
+		return
+	}
+	p.leaving++
+	p.connecting++
+	p.work.Add(1)
+	p.checkDrained()
+	p.mu.Unlock()
+	go p.connect(w)
+}
+
+// armIdleTimer has workers above MinWorkers looked after. The caller holds mu.
+func (p *Pool) armIdleTimer() {
+	d := p.config.IdleTimeout
+	if d == 0 || len(p.workers) <= p.config.MinWorkers || p.idleTimer != nil || p.closed {
+		return
+	}
+	p.idleTimer = time.AfterFunc(d, p.shrink)
+}
+
+// shrink retires workers that were idle for IdleTimeout, down to MinWorkers: those that have been idle longest, which
+// lie at the bottom of the stack.
+func (p *Pool) shrink() {
+	p.mu.Lock()
+	p.idleTimer = nil
+	now := time.Now()
+	var old []*worker
+	for len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && now.Sub(p.idle[0].idleAt) >= p.config.IdleTimeout {
+		w := p.idle[0]
+		p.drop(w, endIdle)
+		old = append(old, w)
+	}
+	if len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && !p.closed {
+		p.idleTimer = time.AfterFunc(p.config.IdleTimeout-now.Sub(p.idle[0].idleAt), p.shrink)
+	}
+	p.mu.Unlock()
+	for _, w := range old {
+		w.close()
+	}
+}

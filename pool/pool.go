@@ -1,0 +1,259 @@
+// Package pool hands out worker processes, first come first served.
+//
+// A pool keeps connections to workers, one worker a connection. A method's Call on a pool is checkout, call and
+// release; a Checkout holds one worker for several calls:
+//
+//	workers, err := pool.New(srv, pool.Config{MaxWorkers: 4})
+//	...
+//	crypted, err := hash.Call(ctx, workers, "secret")
+//
+//	co, err := workers.Checkout(ctx)
+//	...
+//	defer co.Release()
+//	ok, err := verify.Call(ctx, co, crypted, "secret")
+//
+// A worker that dies costs the call that ran on it, and no other; the pool replaces it.
+package pool
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// Pool is a pool of workers. It may be used by any number of goroutines.
+type Pool struct {
+	config Config
+	dialer Dialer
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup // goroutines that connect, settle or run a Go call
+
+	// mu guards all below. Nothing that can block is done under it.
+	mu         sync.Mutex
+	workers    map[*worker]struct{} // all but those that are leaving
+	idle       []*worker            // a stack, so that those not needed stay idle; while it isn't empty nobody waits
+	queue      queue
+	connecting int
+	leaving    int // retired by MaxCheckouts, kept until their replacements are ready
+	fails      retry
+	idleTimer  *time.Timer
+	closed     bool
+	shutting   bool
+	drained    chan struct{} // closed when nothing is checked out, if Shutdown waits
+	stat       counters
+}
+
+// New makes a pool. It returns at once: MinWorkers are connected in the background, and the server need not be up yet.
+// The error is about the config.
+func New(d Dialer, c Config) (*Pool, error) {
+	if d == nil {
+		return nil, errors.New("bullpen: pool.New without a dialer: pass what forkserver.Start returned, or pool.Unix(path)")
+	}
+	if c.Wire != wire.Binary && c.Wire != wire.JSON {
+		return nil, errors.New("bullpen: pool.Config.Wire is neither wire.Binary nor wire.JSON")
+	}
+	p := &Pool{config: c.withDefaults(d), dialer: d, workers: map[*worker]struct{}{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grow()
+	return p, nil
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.config.Name }
+
+// acquire takes a worker, waiting for it if need be until ctx ends or the deadline passes. A zero deadline is none.
+func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Duration) (*worker, error) {
+	p.mu.Lock()
+	if p.closed || p.shutting {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if n := len(p.idle); n > 0 {
+		w := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		stale := w.lease(start)
+		p.stat.checkouts++
+		p.mu.Unlock()
+		if !stale || !w.probe() {
+			return w, nil
+		}
+		p.discard(w, endDied)
+		return p.acquire(ctx, start, timeout)
+	}
+	if p.full() {
+		p.stat.refused++
+		p.mu.Unlock()
+		return nil, ErrQueueFull
+	}
+	w := p.queue.push()
+	p.stat.waited++
+	p.grow()
+	p.mu.Unlock()
+	return p.await(ctx, w, start, timeout)
+}
+
+// full reports whether nobody else may wait. Those for whom a worker can still be started don't count. The caller holds
+// mu.
+func (p *Pool) full() bool {
+	if p.config.MaxQueue == 0 || p.config.MaxWorkers == 0 {
+		return false
+	}
+	return p.queue.n >= max(p.config.MaxQueue, 0)+p.config.MaxWorkers-len(p.workers)
+}
+
+// await waits for the turn of w.
+func (p *Pool) await(ctx context.Context, w *waiter, start time.Time, timeout time.Duration) (*worker, error) {
+	var expired <-chan time.Time
+	if timeout > 0 {
+		w.arm(timeout - time.Since(start))
+		expired = w.timer.C
+	}
+	var cause error
+	select {
+	case g := <-w.ready:
+		w.recycle()
+		return g.worker, g.err
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	case <-expired:
+	}
+	p.mu.Lock()
+	if !p.queue.remove(w) { // it was served at the same moment
+		p.mu.Unlock()
+		g := <-w.ready
+		w.recycle()
+		return g.worker, g.err
+	}
+	err := p.waitError(ctx, cause, time.Since(start))
+	p.mu.Unlock()
+	w.recycle()
+	return nil, err
+}
+
+// waitError describes a wait that was in vain. The caller holds mu.
+func (p *Pool) waitError(ctx context.Context, cause error, waited time.Duration) error {
+	if cause != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.stat.canceled++
+		return &CanceledError{Pool: p.config.Name, Kept: true, Err: causeOf(ctx)}
+	}
+	p.stat.timeouts++
+	e := &TimeoutError{Pool: p.config.Name, Waited: waited, Err: p.fails.last}
+	now := time.Now()
+	for w := range p.workers {
+		if !w.since.IsZero() && len(e.Holders) < maxHolders {
+			e.Holders = append(e.Holders, Holder{Pid: w.pid(), Method: w.running(), For: now.Sub(w.since)})
+		}
+	}
+	return e
+}
+
+const maxHolders = 32 // in an error
+
+// causeOf returns why ctx ended, in a way that errors.Is finds both the context's error and its cause in.
+func causeOf(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return errors.Join(err, cause)
+}
+
+// put takes a worker back: to the first who waits, or to the idle ones.
+func (p *Pool) put(w *worker) {
+	p.mu.Lock()
+	if _, ours := p.workers[w]; !ours || p.closed || w.wanted {
+		p.mu.Unlock()
+		p.discard(w, endRecalled)
+		return
+	}
+	p.deliver(w)
+	p.mu.Unlock()
+}
+
+// deliver gives a free worker to the first who waits, or makes it idle. The caller holds mu.
+func (p *Pool) deliver(w *worker) {
+	if first := p.queue.pop(); first != nil {
+		w.lease(time.Now())
+		p.stat.checkouts++
+		first.ready <- grant{worker: w}
+		return
+	}
+	w.since = time.Time{}
+	w.idleAt = time.Now()
+	p.idle = append(p.idle, w)
+	p.armIdleTimer()
+	p.checkDrained()
+}
+
+// discard ends a worker for the given reason, and replaces it if it is needed.
+func (p *Pool) discard(w *worker, reason string) {
+	p.mu.Lock()
+	p.drop(w, reason)
+	p.grow()
+	p.checkDrained()
+	p.mu.Unlock()
+	w.close()
+}
+
+// drop forgets a worker. The caller holds mu.
+func (p *Pool) drop(w *worker, reason string) {
+	if _, ours := p.workers[w]; !ours {
+		return
+	}
+	delete(p.workers, w)
+	for i, x := range p.idle {
+		if x == w {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			break
+		}
+	}
+	p.stat.end(reason)
+}
+
+// release takes a worker back after a checkout, and retires it if it has to go.
+func (p *Pool) release(w *worker) {
+	usable := w.end == "" && (!w.failed || p.config.ReuseAfterError)
+	if usable && (w.hello.Hook || p.config.Wire == wire.JSON) {
+		p.settle(w)
+		return
+	}
+	p.sort(w)
+}
+
+// sort retires a released worker if it has to go, and has it back otherwise.
+func (p *Pool) sort(w *worker) {
+	switch reason := w.spent(); reason {
+	case "":
+		p.put(w)
+	case endCheckouts:
+		p.replace(w)
+	default:
+		p.discard(w, reason)
+	}
+}
+
+// Why the pool ended a worker, as Stat counts it.
+const (
+	endError     = "error"
+	endPanic     = "panic"
+	endCheckouts = "max checkouts"
+	endIdle      = "idle"
+	endRecalled  = "recalled"
+	endClosed    = "closed"
+	endDied      = "died"
+	endTimeout   = "timeout"
+	endCanceled  = "canceled"
+	endAborted   = "aborted"
+	endReleased  = "released during a call"
+	endLost      = "checkout lost"
+	endHook      = "checkout done failed"
+	endProtocol  = "protocol violation"
+)

@@ -1,0 +1,27 @@
+//go:build unix
+
+package pool
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// probe looks, without waiting, whether an idle worker's connection has ended or holds something that nobody asked for.
+func (w *worker) probe() (dead bool) {
+	sc, ok := w.nc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var n int
+	var rerr error
+	err = raw.Control(func(fd uintptr) {
+		n, _, rerr = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return err != nil || rerr != unix.EAGAIN || n > 0
+}

@@ -1,0 +1,160 @@
+//go:build linux || darwin
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// accept takes connections from l until the server is stopped.
+func (s *Server) accept(l net.Listener) error {
+	a := &acceptor{sup: s.sup, silent: map[net.Conn]struct{}{}}
+	defer a.close()
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			go a.receive(c)
+		case s.stopped() || errors.Is(err, net.ErrClosed):
+			return ErrServerClosed
+		default: // out of descriptors, most likely: without a pause this would spin
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.sup.logger.Error("accepting a connection failed", "error", err, "again in", pause)
+			t := time.NewTimer(pause)
+			select {
+			case <-t.C:
+			case <-s.sup.gone:
+				return ErrServerClosed
+			}
+		}
+	}
+}
+
+// acceptor waits for the first byte of each of a listener's connections: no process is spawned for a client that says
+// nothing, or nothing sensible.
+type acceptor struct {
+	sup *supervisor
+
+	mu     sync.Mutex // guards all below
+	silent map[net.Conn]struct{}
+	closed bool
+}
+
+// add notes a connection that has said nothing yet. It fails when there are too many, or the listener is closed.
+func (a *acceptor) add(c net.Conn) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	limit := a.sup.limits.MaxSilent
+	if a.closed || limit > 0 && len(a.silent) >= limit {
+		return false
+	}
+	a.silent[c] = struct{}{}
+	return true
+}
+
+func (a *acceptor) remove(c net.Conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.silent, c)
+}
+
+// close lets go of all clients that are silent still.
+func (a *acceptor) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	for c := range a.silent {
+		c.Close()
+	}
+}
+
+// receive has the connection served by a worker once its client has begun to speak.
+func (a *acceptor) receive(c net.Conn) {
+	defer c.Close()
+	log := a.sup.logger
+	if !a.add(c) {
+		log.Warn("a connection was refused: too many clients are connected that have sent nothing", "limit", a.sup.limits.MaxSilent)
+		return
+	}
+	defer a.remove(c)
+	if err := checkPeer(c); err != nil {
+		log.Warn("a connection was refused", "error", err)
+		return
+	}
+	first, err := peek(c)
+	if err != nil {
+		return
+	}
+	kind, ok := wire.KindOf(first)
+	if !ok {
+		log.Warn("a connection was refused: no message begins like this", "first byte", first)
+		return
+	}
+	filer, ok := c.(interface{ File() (*os.File, error) })
+	if !ok {
+		log.Error("a connection was lost: it can't be handed to a process", "type", fmt.Sprintf("%T", c))
+		return
+	}
+	f, err := filer.File()
+	if err != nil {
+		log.Error("a connection was lost", "error", err)
+		return
+	}
+	a.sup.serve(Connection{File: f, Wire: kind})
+}
+
+// peek waits for the connection's first byte without taking it.
+func peek(c net.Conn) (first byte, err error) {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return 0, fmt.Errorf("a %T has no descriptor", c)
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	var b [1]byte
+	rerr := raw.Read(func(fd uintptr) bool {
+		n, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	if err = errors.Join(rerr, err); err == nil && n == 0 {
+		err = io.EOF
+	}
+	return b[0], err
+}
+
+// checkPeer refuses other users on a unix socket, whatever the socket's mode has become.
+func checkPeer(c net.Conn) error {
+	uc, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var uid int
+	cerr := raw.Control(func(fd uintptr) { uid, err = peerUID(int(fd)) })
+	if err = errors.Join(cerr, err); err != nil {
+		return err
+	}
+	if uid != 0 && uid != os.Geteuid() {
+		return fmt.Errorf("it comes from user %d, the server runs as %d", uid, os.Geteuid())
+	}
+	return nil
+}

@@ -1,0 +1,360 @@
+//go:build linux || darwin
+
+package server
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/process"
+	"github.com/bullpen-go/bullpen/internal/role"
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/internal/tail"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// child is a worker as its server sees it.
+type child struct {
+	sup    *supervisor
+	number int
+	proc   *process.Process
+	link   *control.Conn
+	slot   *scoreboard.Slot
+	slotNo int
+
+	output  sync.WaitGroup // the readers of stdout and stderr
+	pipes   [2]*os.File    // their ends
+	stderr  tail.Buffer
+	dumping atomic.Bool   // what comes on stderr is a goroutine dump
+	linked  chan struct{} // closed when the link's reader has returned
+
+	mu     sync.Mutex // guards all below
+	conn   *connection
+	ready  bool // Setup has run
+	warm   bool // it was ready when it got its connection
+	took   bool // it has acknowledged the connection
+	failed *wire.SetupError
+	reason wire.ExitReason // why it ends, once that is known
+	detail string
+	dead   bool
+}
+
+// spawn starts a worker: for conn, or if that is nil as a standby.
+func (s *supervisor) spawn(conn *connection) {
+	defer s.spawned()
+	var w *child
+	var err error
+	if conn == nil || conn.wanted() {
+		w, err = s.start()
+	}
+	if w == nil {
+		s.notStarted(conn, err)
+		return
+	}
+	if !s.add(w) {
+		w.kill(wire.ExitShutdown, "")
+	}
+	s.hung.wake()
+	s.event(WorkerStarted, w, nil)
+	if conn != nil {
+		conn.attach(w)
+	}
+	go w.readLink()
+	go w.wait()
+	if err := w.configure(); err != nil {
+		w.kill(wire.ExitNotStarted, err.Error())
+		return
+	}
+	if conn != nil {
+		w.link.Send(control.WorkerServe, control.Serve{Wire: conn.Wire}, conn.File)
+	}
+}
+
+// notStarted reports a worker that could not be started, or that nobody wants any more.
+func (s *supervisor) notStarted(conn *connection, err error) {
+	e := &wire.Exit{Code: -1, Reason: wire.ExitCanceled}
+	if err != nil {
+		e.Reason, e.Detail = wire.ExitNotStarted, err.Error()
+		s.logger.Error("a worker could not be started", "service", s.srv.Service.name, "error", err)
+	}
+	if conn != nil {
+		conn.end(e)
+		return
+	}
+	s.spareGone(false)
+}
+
+// spareGone takes a standby that was being started off the count. If it failed, the next one comes later.
+func (s *supervisor) spareGone(ready bool) {
+	s.mu.Lock()
+	s.spare--
+	if ready {
+		s.backoff.succeed()
+	} else {
+		s.backoff.fail()
+	}
+	s.mu.Unlock()
+	if !ready {
+		s.refill()
+	}
+}
+
+// start starts a worker process.
+func (s *supervisor) start() (w *child, err error) {
+	w = &child{sup: s, linked: make(chan struct{})}
+	if w.slot, w.slotNo, err = s.board.Take(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.numbers++
+	w.number = s.numbers
+	s.mu.Unlock()
+	var files []*os.File // the child's, closed here once it has them
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			s.board.Give(w.slotNo)
+			w.closePipes()
+			if w.link != nil {
+				w.link.Close()
+			}
+		}
+	}()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, null)
+	for i := range w.pipes {
+		r, wr, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		w.pipes[i] = r
+		files = append(files, wr)
+	}
+	link, theirs, err := control.Pair()
+	if err != nil {
+		return nil, err
+	}
+	w.link = link
+	files = append(files, theirs)
+	w.slot.Enter(scoreboard.Starting, scoreboard.Now())
+	if w.proc, err = process.Start(s.spec(w.number, files)); err != nil {
+		return nil, err
+	}
+	for i, name := range []string{"stdout", "stderr"} {
+		w.output.Add(1)
+		go w.forward(w.pipes[i], name)
+	}
+	return w, nil
+}
+
+// spec says how worker number n is started. Its files are in the order of package role.
+func (s *supervisor) spec(n int, files []*os.File) process.Spec {
+	env := s.srv.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	procs := s.limits.Procs
+	return process.Spec{
+		Path:  s.srv.Path,
+		Title: fmt.Sprintf("bullpen worker: %s(%d)", s.srv.Service.name, n),
+		Env:   role.Mark(env, role.Worker, procs),
+		Dir:   s.srv.Dir,
+		Files: append(files[:len(files):len(files)], s.child, s.board.File()),
+		Death: syscall.SIGKILL,
+	}
+}
+
+func (w *child) closePipes() {
+	for _, p := range w.pipes {
+		if p != nil {
+			p.Close()
+		}
+	}
+}
+
+// configure tells the worker what it is.
+func (w *child) configure() error {
+	return w.link.Send(control.WorkerSetup, workerConfig{Service: w.sup.srv.Service.name, Number: w.number,
+		Slot: w.slotNo, Limits: w.sup.limits, SetupData: w.sup.data, Build: role.Build()})
+}
+
+// take makes w the worker of c.
+func (w *child) take(c *connection) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil || w.dead {
+		return false
+	}
+	w.conn, w.warm = c, w.ready
+	return true
+}
+
+func (w *child) untake(c *connection) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn == c {
+		w.conn = nil
+	}
+}
+
+// readLink obeys what the worker says.
+func (w *child) readLink() {
+	defer close(w.linked)
+	for {
+		m, err := w.link.Recv()
+		if err != nil {
+			return
+		}
+		switch m.Type {
+		case control.WorkerReady:
+			w.isReady()
+		case control.WorkerFailed:
+			var e wire.SetupError
+			if m.Decode(&e) == nil {
+				w.setupFailed(&e)
+			}
+		case control.WorkerTook:
+			w.hasTaken()
+		case control.WorkerWake:
+			w.sup.hung.wake()
+		case control.WorkerEnding:
+			var e control.Ending
+			if m.Decode(&e) == nil {
+				w.note(e.Reason, e.Detail)
+			}
+		}
+	}
+}
+
+// isReady makes a worker without a connection a standby.
+func (w *child) isReady() {
+	s := w.sup
+	w.mu.Lock()
+	if w.ready || w.dead {
+		w.mu.Unlock()
+		return
+	}
+	w.ready = true
+	spare := w.conn == nil
+	w.mu.Unlock()
+	s.event(WorkerReady, w, nil)
+	if !spare {
+		return
+	}
+	s.spareGone(true)
+	s.mu.Lock()
+	draining := s.draining
+	if !draining {
+		s.standby = append(s.standby, w)
+	}
+	s.mu.Unlock()
+	if draining {
+		w.kill(wire.ExitShutdown, "")
+	}
+}
+
+// setupFailed ends a standby whose Setup failed. A worker with a connection tells its client first, and ends itself.
+func (w *child) setupFailed(e *wire.SetupError) {
+	w.mu.Lock()
+	w.failed = e
+	spare := w.conn == nil
+	w.mu.Unlock()
+	w.sup.logger.Warn("a worker's setup failed", "service", w.sup.srv.Service.name, "pid", w.proc.Pid, "worker", w.number, "error", e.Message)
+	w.note(wire.ExitSetup, e.Message)
+	if spare {
+		w.proc.Kill()
+	}
+}
+
+// hasTaken closes our copy of the connection: while it is open, the client can't see its worker die.
+func (w *child) hasTaken() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.took = true
+	if w.conn != nil {
+		w.conn.File.Close()
+	}
+}
+
+// note remembers why the worker ends. The first reason counts.
+func (w *child) note(reason wire.ExitReason, detail string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reason == "" {
+		w.reason, w.detail = reason, detail
+	}
+}
+
+// kill kills the worker and what it has started.
+func (w *child) kill(reason wire.ExitReason, detail string) {
+	w.note(reason, detail)
+	w.proc.Kill()
+}
+
+// cancel asks the worker to end: its handler's context ends now.
+func (w *child) cancel() {
+	w.note(wire.ExitShutdown, "")
+	w.link.Send(control.WorkerCancel, nil)
+}
+
+const drainFor = 100 * time.Millisecond // what a dead worker's pipes still hold is there at once
+
+// wait waits for the worker's end, and does what follows from it.
+func (w *child) wait() {
+	s := w.sup
+	st := w.proc.Wait()
+	for _, p := range w.pipes { // a descendant that hid from its process group may hold them open
+		p.SetReadDeadline(time.Now().Add(drainFor))
+	}
+	late := time.AfterFunc(drainFor, func() { w.link.Close() })
+	w.output.Wait()
+	<-w.linked
+	late.Stop()
+	w.link.Close()
+	w.closePipes()
+	e := w.exit(st)
+	s.board.Give(w.slotNo)
+	s.remove(w)
+	if role.Current() == role.Server { // in any other process, unknown children are somebody else's
+		process.ReapAdopted(s.own)
+	}
+	s.event(WorkerEnded, w, e)
+	s.logEnd(w, e)
+	w.pass(e)
+}
+
+// pass gives the dead worker's connection to another worker if it was never read, and reports the end otherwise.
+func (w *child) pass(e *wire.Exit) {
+	s := w.sup
+	w.mu.Lock()
+	w.dead = true
+	conn, again, ready := w.conn, w.warm && !w.took, w.ready
+	w.mu.Unlock()
+	switch {
+	case conn == nil && !ready:
+		s.spareGone(false)
+	case conn == nil:
+	case again && conn.wanted():
+		s.mu.Lock()
+		next, closing := s.takeStandby(), s.closing
+		s.mu.Unlock()
+		if closing {
+			conn.end(e)
+			break
+		}
+		s.place(conn, next)
+	default:
+		conn.end(e)
+	}
+	s.refill()
+}

@@ -1,0 +1,120 @@
+//go:build linux || darwin
+
+package server
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// hungWatch ends workers whose call, hook or setup takes too long. It looks at the scoreboard when the first of them
+// may be over its limit, and while no worker does anything it sleeps: the next call wakes it.
+type hungWatch struct {
+	sup   *supervisor
+	wakes chan struct{}
+	quit  chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+const (
+	dumpShare = 5               // of the limit is left for the goroutine dump, before the kill: 1/5,
+	dumpMax   = 2 * time.Second // and no more than this
+)
+
+func newHungWatch(s *supervisor) *hungWatch {
+	h := &hungWatch{sup: s, wakes: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	if s.limits.HungTimeout <= 0 && s.limits.SetupTimeout <= 0 {
+		close(h.done)
+		return h
+	}
+	go h.run()
+	return h
+}
+
+// wake says that a worker has begun to do something.
+func (h *hungWatch) wake() {
+	select {
+	case h.wakes <- struct{}{}:
+	default:
+	}
+}
+
+func (h *hungWatch) stop() {
+	h.once.Do(func() { close(h.quit) })
+	<-h.done
+}
+
+func (h *hungWatch) run() {
+	defer close(h.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		var tick <-chan time.Time
+		if next, busy := h.look(); busy {
+			timer.Reset(next)
+			tick = timer.C
+		}
+		select {
+		case <-tick:
+		case <-h.wakes:
+		case <-h.quit:
+			return
+		}
+	}
+}
+
+// look ends what is over its limit, and returns when the next worker may be. It is not busy if none does anything;
+// then each wakes it when it begins.
+func (h *hungWatch) look() (next time.Duration, busy bool) {
+	now := scoreboard.Now()
+	next = max(h.sup.limits.HungTimeout, h.sup.limits.SetupTimeout)
+	for _, w := range h.sup.all() {
+		if !w.slot.Watch() {
+			continue
+		}
+		limit := h.limit(w.slot.Read().State)
+		if limit <= 0 {
+			continue
+		}
+		busy = true
+		left := limit - time.Duration(now-min(w.slot.Read().Since, now))
+		if left <= 0 {
+			h.end(w, limit)
+			left = limit
+		}
+		next = min(next, left)
+	}
+	return max(next, time.Millisecond), busy
+}
+
+// limit returns how long a worker may be in the state; 0 is for ever.
+func (h *hungWatch) limit(s scoreboard.State) time.Duration {
+	switch s {
+	case scoreboard.Running, scoreboard.Hook:
+		return h.sup.limits.HungTimeout
+	case scoreboard.Starting, scoreboard.SettingUp: // the worker itself reports a late setup before
+		return h.sup.limits.SetupTimeout * 5 / 4
+	}
+	return 0
+}
+
+// end ends a hung worker: SIGQUIT has the Go runtime print all goroutines and exit, and what that doesn't end, a
+// stopped process or a blocked signal, SIGKILL does.
+func (h *hungWatch) end(w *child, limit time.Duration) {
+	switch f := w.slot.Read(); f.State {
+	case scoreboard.Starting, scoreboard.SettingUp:
+		w.note(wire.ExitSetup, fmt.Sprintf("it was not set up after %v", limit))
+	default:
+		w.note(wire.ExitHung, fmt.Sprintf("%q ran longer than HungTimeout (%v)", f.Method, limit))
+	}
+	w.stderr.StartDump()
+	w.dumping.Store(true)
+	w.proc.Signal(syscall.SIGQUIT)
+	time.AfterFunc(min(limit/dumpShare, dumpMax), w.proc.Kill)
+}

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Address splits an address as forkserver.Config.Listen has it: "unix:PATH" or anything with a slash is a unix path,
+// "tcp:HOST:PORT" or any other HOST:PORT is TCP.
+func Address(s string) (network, address string, err error) {
+	network, address, found := strings.Cut(s, ":")
+	switch {
+	case found && (network == "unix" || network == "tcp"):
+	case strings.Contains(s, "/"):
+		network, address = "unix", s
+	default:
+		network, address = "tcp", s
+	}
+	if address == "" {
+		return "", "", fmt.Errorf("bullpen: no address in %q: write unix:/PATH or tcp:HOST:PORT", s)
+	}
+	return network, address, nil
+}
+
+// Listen listens where clients of other programs may connect. A unix socket is made with mode 0600, and replaces a
+// stale one that nobody answers on; its file is removed when the listener is closed. TCP is allowed on loopback only.
+func Listen(network, address string) (net.Listener, error) {
+	var l net.Listener
+	var err error
+	switch network {
+	case "unix":
+		l, err = listenUnix(address)
+	case "tcp", "tcp4", "tcp6":
+		l, err = listenTCP(network, address)
+	default:
+		err = fmt.Errorf("network %q is neither unix nor tcp", network)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bullpen: listen on %s %s: %w", network, address, err)
+	}
+	return l, nil
+}
+
+func listenTCP(network, address string) (net.Listener, error) {
+	addr, err := net.ResolveTCPAddr(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if !addr.IP.IsLoopback() {
+		return nil, errors.New("without TLS client certificates only loopback addresses are allowed: " +
+			"whoever can connect can run every method")
+	}
+	return net.ListenTCP(network, addr)
+}
+
+// listenUnix makes the socket under a name that nobody else can reach, and moves it to its place once its mode is
+// right, so that there is no moment at which a stranger gets in.
+func listenUnix(path string) (net.Listener, error) {
+	if strings.HasPrefix(path, "@") {
+		return nil, errors.New("abstract sockets have no permissions: give a path")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkStale(path); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".bp") // 0700
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	tmp := filepath.Join(dir, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: tmp, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	if err = os.Chmod(tmp, 0o600); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &unixListener{UnixListener: l, path: path, info: info}, nil
+}
+
+// checkStale returns an error unless path is free, or a socket that nobody answers on.
+func checkStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode()&os.ModeSocket == 0:
+		return errors.New("the file exists and is not a socket")
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return errors.New("another server answers on it")
+	}
+	return nil
+}
+
+// unixListener removes its socket file on Close, unless somebody else has replaced it.
+type unixListener struct {
+	*net.UnixListener
+	path string
+	info os.FileInfo
+}
+
+func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+func (l *unixListener) Close() error {
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.info) {
+		os.Remove(l.path)
+	}
+	return l.UnixListener.Close()
+}

@@ -1,0 +1,230 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// transport is the byte stream to the client. Package wire reads and writes messages on it.
+type transport interface {
+	io.ReadWriter
+	// Interrupt has a Read that waits, and every later one, return errInterrupted without taking a byte.
+	Interrupt()
+	// Resume ends the effect of Interrupt.
+	Resume()
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// serve answers calls until the client closes the connection, and returns why it ended. setup is the error of the
+// Setup hook, or nil.
+//
+// States of a connection here; PROTOCOL.md has the client's side:
+//
+//	idle     do → running   dn → hook   end of stream → ended
+//	running  reply → idle, or with Last → hook
+//	hook     ack → idle
+func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string) {
+	w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
+	w.watch.start(w)
+	if reason, detail, ok := w.greet(kind, setup); !ok {
+		return reason, detail
+	}
+	w.slot.Enter(scoreboard.Idle, 0)
+	var m wire.Message
+	for {
+		if err := w.next(&m); err != nil {
+			return ended(err)
+		}
+		var err error
+		switch {
+		case m.Type == wire.TypeDo && setup != nil:
+			err = w.respond(&m, nil, errors.New("setup exception: "+setup.Message))
+		case m.Type == wire.TypeDo:
+			err = w.call(&m)
+		case m.Type == wire.TypeDn:
+			err = w.checkoutDone()
+		case m.Type == wire.TypeCancel: // its call had ended already
+		default:
+			return wire.ExitRetired, "the client sent " + m.Type.String()
+		}
+		if err != nil {
+			return ended(err)
+		}
+		if w.base.Err() != nil {
+			return wire.ExitShutdown, ""
+		}
+	}
+}
+
+// ended tells how a connection ended from the error of a read or a write.
+func ended(err error) (wire.ExitReason, string) {
+	var violation *wire.ProtocolError
+	switch {
+	case errors.As(err, &violation):
+		return wire.ExitRetired, err.Error()
+	case errors.Is(err, errShutdown):
+		return wire.ExitShutdown, ""
+	case errors.Is(err, errHook):
+		return wire.ExitRetired, err.Error()
+	}
+	return wire.ExitRetired, ""
+}
+
+var (
+	errShutdown = errors.New("the server is closing")
+	errHook     = errors.New("CheckoutDone failed")
+)
+
+// greet exchanges hellos. The JSON wire has none: a failed setup shows in each reply.
+func (w *worker) greet(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string, bool) {
+	if kind == wire.JSON {
+		return "", "", true
+	}
+	var m wire.Message
+	err := w.next(&m)
+	switch {
+	case err != nil:
+		reason, detail := ended(err)
+		return reason, detail, false
+	case m.Type != wire.TypeHello || m.Hello.Version != wire.Version:
+		return wire.ExitRetired, "the client did not begin with a hello of this version", false
+	}
+	w.conn.SetMaxOut(m.Hello.MaxMessage)
+	w.reply = wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version,
+		MaxMessage: w.config.Limits.MaxMessage, Name: w.svc.name, Pid: w.config.Pid, Number: w.config.Number,
+		Hook: w.svc.hooks.CheckoutDone != nil, Grace: w.config.Limits.CancelGrace, Setup: setup, Build: w.config.Build}}
+	if err := w.conn.Write(&w.reply); err != nil {
+		return wire.ExitRetired, "", false
+	}
+	if setup != nil {
+		return wire.ExitSetup, setup.Message, false
+	}
+	return "", "", true
+}
+
+// next reads the next message, unless the watch has read it already.
+func (w *worker) next(m *wire.Message) error {
+	if w.watch.held(m) {
+		return nil
+	}
+	err := w.conn.Read(m)
+	if errors.Is(err, errInterrupted) { // by closing: nothing else interrupts the loop
+		return errShutdown
+	}
+	return err
+}
+
+// call runs one call and replies.
+func (w *worker) call(m *wire.Message) error {
+	inv := w.invokers[m.Method]
+	if inv == nil {
+		inv = w.fallback
+	}
+	defer inv.forget()
+	w.slot.ResetLog()
+	w.slot.SetMethod(m.Method)
+	ctx := &callContext{base: w.base, id: m.ID, meta: m.Meta}
+	start := scoreboard.Now()
+	if w.slot.Enter(scoreboard.Running, start) && w.wake != nil {
+		w.wake()
+	}
+	w.watch.publish(ctx)
+	result, err := w.invoke(ctx, inv, m)
+	w.watch.retract(ctx)
+	w.reply.Run = scoreboard.Now() - start
+	w.reply.Meta = nil
+	if logs := ctx.takeLogs(); logs != nil {
+		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}
+	}
+	ctx.cancel() // for what the handler left behind
+	werr := w.respond(m, result, err)
+	w.slot.CountCall(err != nil)
+	if werr == nil && m.Last {
+		return w.checkoutDone()
+	}
+	w.slot.Enter(scoreboard.Idle, 0)
+	return werr
+}
+
+// invoke runs the handler. A panic becomes an error of the call; the client retires the worker for it.
+func (w *worker) invoke(ctx *callContext, inv invoker, m *wire.Message) (result any, err error) {
+	w.panic = true
+	defer w.recovered(&err)
+	result, err = inv.invoke(ctx, m)
+	w.panic = false
+	return result, err
+}
+
+// recovered turns a panic into an error. After runtime.Goexit the loop's goroutine is lost, so the reply is sent from
+// here and the worker ends.
+func (w *worker) recovered(err *error) {
+	if !w.panic {
+		return
+	}
+	w.panic = false
+	p := recover()
+	*err = panicError(p)
+	if p == nil && w.end != nil {
+		w.reply.Meta = nil
+		w.conn.Write(&wire.Message{Type: wire.TypeEr, ID: w.watch.id(), Err: (*err).(*wire.RemoteError)})
+		w.end(wire.ExitExited, "a handler called runtime.Goexit")
+	}
+}
+
+// respond sends the reply. A result that can't be sent becomes an error of the call.
+func (w *worker) respond(m *wire.Message, result any, err error) error {
+	r := &w.reply
+	r.ID, r.Method = m.ID, m.Method
+	if err == nil {
+		w.vals[0] = result
+		r.Type, r.Values, r.Err = wire.TypeOK, w.vals[:], nil
+		werr := w.conn.Write(r)
+		w.vals[0] = nil
+		var codec *wire.CodecError
+		if !errors.As(werr, &codec) {
+			return werr
+		}
+		err = codec
+	}
+	r.Type, r.Values, r.Err = wire.TypeEr, nil, wire.NewRemoteError(err)
+	werr := w.conn.Write(r)
+	var codec *wire.CodecError
+	if errors.As(werr, &codec) { // the error itself is too large, or its log records can't be encoded
+		r.Meta = nil
+		r.Err = &wire.RemoteError{Message: codec.Error(), Type: "*wire.CodecError"}
+		werr = w.conn.Write(r)
+	}
+	return werr
+}
+
+// checkoutDone runs the hook after a release, and acknowledges it.
+func (w *worker) checkoutDone() error {
+	w.slot.CountCheckout()
+	hook := w.svc.hooks.CheckoutDone
+	if hook == nil {
+		w.slot.Enter(scoreboard.Idle, 0)
+		return nil
+	}
+	w.slot.SetMethod("CheckoutDone")
+	w.enter(scoreboard.Hook)
+	if err := w.runHook(w.base, hook); err != nil {
+		return errors.Join(errHook, err)
+	}
+	w.slot.Enter(scoreboard.Idle, 0)
+	return w.conn.Write(&wire.Message{Type: wire.TypeAck})
+}
+
+// cancelAll ends the context of hooks and calls: the server is closing. The loop ends when the handler has returned.
+func (w *worker) cancelAll() {
+	w.stop()
+	w.watch.cancelRunning()
+	w.sock.Interrupt()
+}
+
+// watchAfter is how long a handler runs before a goroutine begins to read the connection beside it.
+const watchAfter = 10 * time.Millisecond

@@ -1,0 +1,35 @@
+//go:build !linux
+
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// socket is a worker's connection, waited for in Go's poller.
+type socket struct{ net.Conn }
+
+// newSocket takes the connection f over.
+func newSocket(f *os.File) (transport, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("connection: %w", err)
+	}
+	return socket{c}, nil
+}
+
+func (s socket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, errInterrupted
+	}
+	return n, err
+}
+
+func (s socket) Interrupt() { s.SetReadDeadline(time.Unix(1, 0)) }
+func (s socket) Resume()    { s.SetReadDeadline(time.Time{}) }

@@ -1,0 +1,272 @@
+//go:build linux || darwin
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/bullpen-go/bullpen/internal/role"
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/keepalive"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// supervisor spawns, watches and reaps the workers of one server.
+//
+// Phases: serving → draining (drain: no new connections) → closing (close: workers are ended) → closed.
+type supervisor struct {
+	srv    *Server
+	limits Limits
+	data   []byte // SetupData, encoded
+	logger hclog.Logger
+	board  *scoreboard.Board
+	hung   *hungWatch
+
+	hold  *keepalive.Hold // ends all workers when this process ends
+	child *os.File        // the end of it that workers get
+
+	mu       sync.Mutex // guards all below; no system call that can block is made under it
+	workers  map[int]*child
+	standby  []*child // ready and without a connection; the oldest first
+	numbers  int
+	spawning int // spawns under way
+	spare    int // of them, and of started workers: standbys that aren't ready yet
+	draining bool
+	closing  bool
+	idle     chan struct{} // closed when there are no workers, if somebody waits
+	backoff  backoff
+
+	gone chan struct{} // closed by close
+
+	events sync.Mutex // one OnEvent at a time
+}
+
+func newSupervisor(srv *Server) (*supervisor, error) {
+	if err := role.CheckApp(); err != nil {
+		return nil, err
+	}
+	s := &supervisor{srv: srv, limits: srv.Limits.withDefaults(), logger: srv.Logger, workers: map[int]*child{},
+		gone: make(chan struct{})}
+	if s.logger == nil {
+		s.logger = hclog.NewNullLogger()
+	}
+	var err error
+	if srv.SetupData != nil {
+		if s.data, err = wire.Marshal(srv.SetupData); err != nil {
+			return nil, fmt.Errorf("bullpen: SetupData: %w", err)
+		}
+	}
+	if s.board, err = scoreboard.New(); err != nil {
+		return nil, err
+	}
+	if s.hold, s.child, err = keepalive.New(); err != nil {
+		s.board.Close()
+		return nil, err
+	}
+	s.hung = newHungWatch(s)
+	s.refill()
+	return s, nil
+}
+
+// serve gives c a worker: a standby that is ready, or a new one.
+func (s *supervisor) serve(c Connection) (kill func(string), err error) {
+	conn := &connection{Connection: c}
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		c.File.Close()
+		return nil, ErrServerClosed
+	}
+	w := s.takeStandby()
+	s.mu.Unlock()
+	s.place(conn, w)
+	s.refill()
+	return conn.kill, nil
+}
+
+// takeStandby returns a ready standby, or nil. The caller holds mu.
+func (s *supervisor) takeStandby() *child {
+	if len(s.standby) == 0 {
+		return nil
+	}
+	w := s.standby[0]
+	s.standby = s.standby[1:]
+	return w
+}
+
+// place hands the connection to the standby w, or spawns a worker for it.
+func (s *supervisor) place(conn *connection, w *child) {
+	if w != nil && conn.give(w) {
+		return
+	}
+	s.mu.Lock()
+	s.spawning++
+	s.mu.Unlock()
+	go s.spawn(conn)
+}
+
+// refill starts standbys until there are as many as wanted.
+func (s *supervisor) refill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.draining && len(s.standby)+s.spare < s.limits.Standby {
+		s.spare++
+		s.spawning++
+		delay := s.backoff.delay()
+		if delay == 0 {
+			go s.spawn(nil)
+			continue
+		}
+		time.AfterFunc(delay, func() { s.spawn(nil) })
+	}
+}
+
+// add notes a started worker. It fails if the server is closing.
+func (s *supervisor) add(w *child) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.workers[w.proc.Pid] = w
+	return !s.closing
+}
+
+// remove forgets a worker that was reaped.
+func (s *supervisor) remove(w *child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.workers, w.proc.Pid)
+	for i, x := range s.standby {
+		if x == w {
+			s.standby = append(s.standby[:i:i], s.standby[i+1:]...)
+			break
+		}
+	}
+	s.checkIdle()
+}
+
+// spawned ends what place or refill has begun.
+func (s *supervisor) spawned() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spawning--
+	s.checkIdle()
+}
+
+// checkIdle tells who waits for the last worker's end. The caller holds mu.
+func (s *supervisor) checkIdle() {
+	if s.idle != nil && len(s.workers) == 0 && s.spawning == 0 {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// own reports whether pid is a worker, whose own waiter reaps it.
+func (s *supervisor) own(pid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers[pid] != nil || s.spawning > 0
+}
+
+// all returns the workers of now.
+func (s *supervisor) all() []*child {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ws := make([]*child, 0, len(s.workers))
+	for _, w := range s.workers {
+		ws = append(ws, w)
+	}
+	return ws
+}
+
+// drain waits until clients have released all workers, or ctx ends.
+func (s *supervisor) drain(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	standby := s.standby
+	s.standby = nil
+	s.mu.Unlock()
+	for _, w := range standby {
+		w.kill(wire.ExitShutdown, "")
+	}
+	select {
+	case <-s.empty():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// empty returns a channel that is closed when there are no workers.
+func (s *supervisor) empty() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle == nil {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.checkIdle()
+	return idle
+}
+
+const dieWithin = 2 * time.Second // after SIGKILL; what takes longer is in uninterruptible sleep
+
+// close ends all workers and returns the pids of those that would not die. The ladder: cancel, grace, kill, report.
+func (s *supervisor) close() (survivors []int) {
+	s.mu.Lock()
+	first := !s.closing
+	s.draining, s.closing = true, true
+	s.mu.Unlock()
+	if !first {
+		<-s.gone
+		return nil
+	}
+	defer close(s.gone)
+	for _, w := range s.all() {
+		w.cancel()
+	}
+	if !s.emptyWithin(s.limits.CancelGrace) {
+		s.killAll()
+		if !s.emptyWithin(dieWithin) {
+			for _, w := range s.all() {
+				survivors = append(survivors, w.proc.Pid)
+			}
+		}
+	}
+	s.hung.stop()
+	s.hold.Close()
+	s.child.Close()
+	s.board.Close()
+	return survivors
+}
+
+func (s *supervisor) emptyWithin(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-s.empty():
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+func (s *supervisor) killAll() {
+	for _, w := range s.all() {
+		w.kill(wire.ExitShutdown, "")
+	}
+}
+
+// event passes an event on.
+func (s *supervisor) event(t EventType, w *child, e *wire.Exit) {
+	if s.srv.OnEvent == nil {
+		return
+	}
+	s.events.Lock()
+	defer s.events.Unlock()
+	s.srv.OnEvent(Event{Type: t, Time: time.Now(), Service: s.srv.Service.name, Pid: w.proc.Pid, Number: w.number, Exit: e})
+}

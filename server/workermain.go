@@ -1,0 +1,134 @@
+//go:build linux || darwin
+
+package server
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+
+	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/role"
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/keepalive"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+func init() { role.Register(role.Worker, workerMain) }
+
+// workerMain is what a worker process does, from forkserver.Init on: it waits to be told what it is, sets up, says
+// so, waits for its connection, and serves it. It waits in blocking system calls, as nothing wakes faster.
+func workerMain() {
+	_, err := keepalive.Watch(os.NewFile(role.WorkerKeepalive, "keepalive"), dieWithGroup)
+	if err != nil {
+		fail(err)
+	}
+	link, err := control.Blocking(role.WorkerLink)
+	if err != nil {
+		fail(err)
+	}
+	w, err := newWorkerProcess(link)
+	if err != nil {
+		fail(err)
+	}
+	setupErr := w.setup(func(late *wire.SetupError) {
+		link.Send(control.WorkerFailed, late)
+		w.end(wire.ExitSetup, late.Message)
+	})
+	if setupErr != nil {
+		link.Send(control.WorkerFailed, setupErr)
+	} else {
+		link.Send(control.WorkerReady, nil)
+	}
+	kind, err := takeConnection(w, link)
+	if err != nil {
+		fail(err)
+	}
+	if err := link.Poll(); err != nil {
+		fail(err)
+	}
+	go readLink(w, link)
+	w.end(w.serve(kind, setupErr))
+}
+
+// fail ends a worker that can't do its work. The server forwards what it says.
+func fail(err error) {
+	fmt.Fprintf(os.Stderr, "bullpen worker: %v\n", err)
+	os.Exit(3)
+}
+
+// dieWithGroup ends the worker and what it has started: its server is gone.
+func dieWithGroup() {
+	syscall.Kill(0, syscall.SIGKILL)
+}
+
+// newWorkerProcess makes the worker that the server describes in its first message.
+func newWorkerProcess(link *control.Conn) (*worker, error) {
+	m, err := link.Recv()
+	if err != nil {
+		return nil, fmt.Errorf("no configuration: %w", err)
+	}
+	config := workerConfig{Pid: os.Getpid()}
+	if err := m.Decode(&config); err != nil {
+		return nil, err
+	}
+	svc := Lookup(config.Service)
+	if svc == nil {
+		return nil, fmt.Errorf("this program declares no service %q before forkserver.Init", config.Service)
+	}
+	file := os.NewFile(role.WorkerScoreboard, "scoreboard")
+	slot, err := scoreboard.Map(file, config.Slot)
+	if err != nil {
+		return nil, err
+	}
+	file.Close()
+	w := newWorker(svc, config, slot)
+	w.wake = func() { link.Send(control.WorkerWake, nil) }
+	w.end = func(reason wire.ExitReason, detail string) {
+		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
+		os.Exit(0)
+	}
+	return w, nil
+}
+
+// takeConnection waits for the connection and acknowledges it, before anything is read from it: a connection that was
+// not acknowledged goes to another worker.
+func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
+	for {
+		m, err := link.Recv()
+		if err != nil { // the server has gone: the watcher ends us
+			runtime.Goexit()
+		}
+		switch m.Type {
+		case control.WorkerCancel:
+			w.end(wire.ExitShutdown, "")
+		case control.WorkerServe:
+			var serve control.Serve
+			if err := m.Decode(&serve); err != nil {
+				return 0, err
+			}
+			f := link.File("connection")
+			if f == nil {
+				return 0, fmt.Errorf("the connection did not arrive")
+			}
+			if w.sock, err = newSocket(f); err != nil {
+				return 0, err
+			}
+			return serve.Wire, link.Send(control.WorkerTook, nil)
+		}
+	}
+}
+
+// readLink obeys the server while the connection is served.
+func readLink(w *worker, link *control.Conn) {
+	for {
+		m, err := link.Recv()
+		if err != nil {
+			dieWithGroup()
+		}
+		if m.Type == control.WorkerCancel {
+			w.cancelAll()
+		}
+	}
+}

@@ -1,0 +1,415 @@
+package wire_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// frame returns a frame of the binary wire, with a client's first byte before it.
+func frame(typ, flags byte, method string, body []byte) []byte {
+	b := []byte{wire.FirstByte, 0, 0, 0, 0, typ, flags}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(method)))
+	b = append(b, make([]byte, 12)...) // id and run
+	b = append(append(b, method...), body...)
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-5))
+	return b
+}
+
+func nested(open, close string, depth int) string {
+	return strings.Repeat(open, depth) + strings.Repeat(close, depth)
+}
+
+// TestViolations: what is no message is a *ProtocolError, whether it comes at once or byte by byte.
+func TestViolations(t *testing.T) {
+	t.Parallel()
+	const largest = 1000
+	do, ok, er, dn := byte(wire.TypeDo), byte(wire.TypeOK), byte(wire.TypeEr), byte(wire.TypeDn)
+	tests := []struct {
+		name string
+		kind wire.Kind
+		text string
+		is   error
+	}{
+		{"wrong first byte", wire.Binary, "\xb2", nil},
+		{"JSON on the binary wire", wire.Binary, "[", nil},
+		{"largest length", wire.Binary, "\xb1\xff\xff\xff\xff", wire.ErrTooLarge},
+		{"length 0", wire.Binary, "\xb1\x00\x00\x00\x00", nil},
+		{"shorter than a header", wire.Binary, "\xb1\x00\x00\x00\x0f", nil},
+		{"unknown type", wire.Binary, string(frame(99, 0, "", nil)), nil},
+		{"unknown flag", wire.Binary, string(frame(dn, 4, "", nil)), nil},
+		{"method longer than the frame", wire.Binary, "\xb1\x00\x00\x00\x10\x02\x00\x00\x01" + strings.Repeat("\x00", 12), nil},
+		{"meta longer than the frame", wire.Binary, string(frame(dn, 2, "", []byte{0, 0, 0, 1})), nil},
+		{"meta without length", wire.Binary, string(frame(dn, 2, "", []byte{0, 0})), nil},
+		{"meta is a list", wire.Binary, string(frame(dn, 2, "", []byte{0, 0, 0, 1, 0x80})), nil},
+		{"meta too large", wire.Binary, string(frame(dn, 2, "", append([]byte{0, 0x10, 0, 0}, make([]byte, 1<<20)...))), wire.ErrTooLarge},
+		{"body too large", wire.Binary, string(frame(do, 0, "m", append([]byte{0x80}, make([]byte, largest)...))), wire.ErrTooLarge},
+		{"arguments are no array", wire.Binary, string(frame(do, 0, "m", []byte{0xf6})), nil},
+		{"no arguments", wire.Binary, string(frame(do, 0, "m", nil)), nil},
+		{"more arguments than bytes", wire.Binary, string(frame(do, 0, "m", []byte{0x9b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})), nil},
+		{"ok with two results", wire.Binary, string(frame(ok, 0, "", []byte{0x82, 0, 0})), nil},
+		{"er without error", wire.Binary, string(frame(er, 0, "", nil)), nil},
+		{"dn with a body", wire.Binary, string(frame(dn, 0, "", []byte{0})), nil},
+
+		{"binary on the JSON wire", wire.JSON, "\xb1", nil},
+		{"byte order mark", wire.JSON, "\ufeff[]", nil},
+		{"object", wire.JSON, `{"a":1}`, nil},
+		{"number", wire.JSON, ` 1`, nil},
+		{"empty", wire.JSON, `[]`, nil},
+		{"command only", wire.JSON, `["dn"]`, nil},
+		{"unknown command", wire.JSON, `["hi",{}]`, nil},
+		{"command is a number", wire.JSON, `[1,{}]`, nil},
+		{"meta is a list", wire.JSON, `["dn",[]]`, nil},
+		{"meta is null", wire.JSON, `["dn",null]`, nil},
+		{"dn with an argument", wire.JSON, `["dn",{},1]`, nil},
+		{"ok without result", wire.JSON, `["ok",{}]`, nil},
+		{"ok with two results", wire.JSON, `["ok",{},1,2]`, nil},
+		{"er without message", wire.JSON, `["er",{}]`, nil},
+		{"er with two messages", wire.JSON, `["er",{},"a","b"]`, nil},
+		{"wrong brackets", wire.JSON, `["do",{},[}]`, nil},
+		{"comma at the end", wire.JSON, `["do",{},1,]`, nil},
+		{"no comma", wire.JSON, `["do" {}]`, nil},
+		{"invalid number", wire.JSON, `["do",{},01]`, nil},
+		{"raw control character", wire.JSON, "[\"do\",{},\"\x01\"]", nil},
+		{"invalid UTF-8", wire.JSON, "[\"do\",{},\"\xff\"]", nil},
+		{"UTF-8 of a surrogate", wire.JSON, "[\"do\",{},\"\xed\xa0\x80\"]", nil},
+		{"high surrogate alone", wire.JSON, `["do",{},"\ud834x"]`, nil},
+		{"high surrogate at the end", wire.JSON, `["do",{},"\ud834"]`, nil},
+		{"two high surrogates", wire.JSON, `["do",{},"\ud834\ud834"]`, nil},
+		{"high surrogate before another escape", wire.JSON, `["do",{},"\ud834\n"]`, nil},
+		{"low surrogate alone", wire.JSON, `["do",{},"\uDDDA"]`, nil},
+		{"surrogate in a key", wire.JSON, `["do",{},{"\uddda":1}]`, nil},
+		{"surrogate in the method", wire.JSON, `["do",{},"\uddda"]`, nil},
+		{"duplicate key", wire.JSON, `["do",{},{"a":1,"b":{"a":1},"a":2}]`, nil},
+		{"duplicate key in the meta", wire.JSON, `["do",{"a":1,"a":1}]`, nil},
+		{"duplicate key, escaped", wire.JSON, `["do",{},{"a":1,"\u0061":2}]`, nil},
+		{"duplicate among many keys", wire.JSON, `["do",{},{` + manyKeys(100) + `,"k77":1}]`, nil},
+		{"too deep", wire.JSON, `["do",{},` + nested("[", "]", wire.MaxDepth+1) + `]`, nil},
+		{"10,000 nested arrays", wire.JSON, strings.Repeat("[", 10_000), nil},
+		{"10,000 nested objects", wire.JSON, `["do",` + strings.Repeat(`{"a":`, 10_000), nil},
+		{"endless number", wire.JSON, `["do",{},` + strings.Repeat("1", 10_001) + `]`, nil},
+		{"meta number out of range", wire.JSON, `["do",{"a":1e999}]`, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.kind.String()+"/"+test.name, func(t *testing.T) {
+			t.Parallel()
+			limit := int64(1 << 20)
+			if test.is != nil {
+				limit = largest
+			}
+			for _, size := range []int{len(test.text), min(1+len(test.text)/100_000, 50)} {
+				c := reader(true, test.kind, limit, &pieces{text: []byte(test.text), size: size})
+				err := readPatiently(c, new(wire.Message))
+				var p *wire.ProtocolError
+				if !errors.As(err, &p) || test.is != nil && !errors.Is(err, test.is) {
+					t.Errorf("pieces of %d: %v", size, err)
+				}
+			}
+		})
+	}
+}
+
+func manyKeys(n int) string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf(`"k%d":%d`, i, i)
+	}
+	return strings.Join(keys, ",")
+}
+
+// TestAccepted is what stands next to a violation and is none.
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"\n [ \"do\" , {} , \"m\" , 1 , [ ] , { } ]\n",
+		`["do",{}]`,
+		`["do",{},{"a":{"a":[{"a":1},{"a":2}]},"b":1}]`,
+		`["do",{},{` + manyKeys(100) + `}]`,
+		`["do",{},"\ud834\uddda\\ud834\\\"\u0061"]`,
+		`["do",{},` + nested("[", "]", wire.MaxDepth) + `]`,
+		`["do",{},` + strings.Repeat("1", 10_000) + `]`,
+		`["do",{},"][}{\"",[[]]]`,
+		`["er",{},{"perl":"object"}]`,
+		`["er",{"err":7},null]`,
+	} {
+		c := reader(true, wire.JSON, 0, &pieces{text: []byte(text), size: 1})
+		var m wire.Message
+		if err := readPatiently(c, &m); err != nil {
+			t.Errorf("%.60s: %v", text, err)
+			continue
+		}
+		if got, want := any(tree(t, &m)), trees(t, []byte(text))[0]; m.Type == wire.TypeDo && !same(got, want) {
+			t.Errorf("%.60s: got %v", text, got)
+		}
+	}
+}
+
+// TestBadValues: what only concerns the user's values is a *CodecError, and the connection goes on.
+func TestBadValues(t *testing.T) {
+	t.Parallel()
+	deep := append(bytes.Repeat([]byte{0x81}, 10_000), 0)
+	for name, body := range map[string][]byte{
+		"invalid UTF-8":        {0x81, 0x61, 0xff},
+		"invalid UTF-8 inside": {0x81, 0x81, 0x61, 0xff},
+		"duplicate key":        {0x81, 0xa2, 0x61, 'a', 0, 0x61, 'a', 0},
+		"key is no string":     {0x81, 0xa1, 0, 0},
+		"cut short":            {0x81, 0x19, 1},
+		"length beyond":        {0x81, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"array beyond":         {0x81, 0x9b, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff},
+		"map beyond":           {0x81, 0xbb, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff},
+		"trailing byte":        {0x81, 0, 0},
+		"unknown simple value": {0x81, 0xe0},
+		"reserved head":        {0x81, 0x1c},
+		"break alone":          {0x81, 0xff},
+		"too deep":             deep,
+	} {
+		text := append(frame(byte(wire.TypeDo), 0, "m", body), frame(byte(wire.TypeDn), 0, "", nil)[1:]...)
+		c := reader(true, wire.Binary, 0, bytes.NewReader(text))
+		var m wire.Message
+		if err := c.Read(&m); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		_, err := m.DecodeAll()
+		if e, ok := err.(*wire.CodecError); !ok || e.SafeToRetry() {
+			t.Errorf("%s: decoded with %v", name, err)
+		}
+		if err := c.Read(&m); err != nil || m.Type != wire.TypeDn {
+			t.Errorf("%s: next message: %v, %v", name, m.Type, err)
+		}
+	}
+	var m wire.Message
+	c := reader(true, wire.JSON, 0, strings.NewReader(`["do",{},"m",1e999]["dn",{}]`))
+	if err := c.Read(&m); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.DecodeAll(); err == nil {
+		t.Error("1e999 was decoded")
+	}
+	if err := c.Read(&m); err != nil || m.Type != wire.TypeDn {
+		t.Errorf("next message: %v, %v", m.Type, err)
+	}
+}
+
+type link struct{ Next *link }
+
+type loop []loop
+
+type hiddenCycle struct {
+	Name   string
+	Parent *hiddenCycle `json:"-"`
+}
+
+func unsendable() map[string]any {
+	cycle := &link{}
+	cycle.Next = cycle
+	slice := make(loop, 1)
+	slice[0] = slice
+	m := map[string]any{}
+	m["m"] = m
+	var p any
+	p = &p
+	deep := any(1)
+	for range wire.MaxDepth + 1 {
+		deep = []any{deep}
+	}
+	return map[string]any{
+		"cyclic struct": cycle, "cyclic slice": slice, "cyclic map": m, "cyclic pointer": p, "too deep": deep,
+		"channel": make(chan int), "function": func() {}, "invalid UTF-8": "\xff", "invalid UTF-8 inside": []string{"\xff"},
+		"invalid UTF-8 in a key": map[string]int{"\xff": 1}, "invalid UTF-8 in a field": inner{Name: "\xff"},
+		"invalid UTF-8, embedded": outer{inner: inner{Name: "\xff"}}, "surrogate": json.RawMessage(`"\ud834"`),
+		"duplicate": json.RawMessage(`{"a":1,"a":2}`), "no JSON": json.RawMessage(`{`), "raw UTF-8": json.RawMessage("\"\xff\""),
+	}
+}
+
+// TestUnsendable: an argument that can't be sent is an error, and nothing of it was.
+func TestUnsendable(t *testing.T) {
+	t.Parallel()
+	for name, v := range unsendable() {
+		for _, kind := range bothKinds {
+			for _, m := range []*wire.Message{
+				{Type: wire.TypeDo, Method: "m", Values: []any{1, v}},
+				{Type: wire.TypeDo, Method: "m", Values: []any{&v}},
+				{Type: wire.TypeOK, Values: []any{v}},
+				{Type: wire.TypeDn, Meta: map[string]any{"k": v}},
+			} {
+				var out bytes.Buffer
+				c := wire.NewClientConn(pipe{nil, &out}, kind, 0)
+				err := c.Write(m)
+				if e, ok := err.(*wire.CodecError); !ok || !wire.SafeToRetry(err) || e.Op != "encode" {
+					t.Errorf("%s wire: %s: %v", kind, name, err)
+				}
+				if out.Len() != 0 {
+					t.Errorf("%s wire: %s: %d bytes were sent", kind, name, out.Len())
+				}
+				if err := c.Write(&wire.Message{Type: wire.TypeDn}); err != nil {
+					t.Errorf("%s wire: after %s: %v", kind, name, err)
+				}
+			}
+		}
+	}
+}
+
+func TestSendable(t *testing.T) {
+	t.Parallel()
+	self := &hiddenCycle{Name: "n"}
+	self.Parent = self
+	deep := any(int64(1))
+	for range wire.MaxDepth {
+		deep = []any{deep}
+	}
+	for _, kind := range bothKinds {
+		var h hiddenCycle
+		if err := carry(t, kind, self, &h); err != nil || h.Name != "n" {
+			t.Errorf("%s wire: a cycle that isn't sent: %v", kind, err)
+		}
+		var d any
+		if err := carry(t, kind, deep, &d); err != nil || !same(d, deep) {
+			t.Errorf("%s wire: %d levels: %v", kind, wire.MaxDepth, err)
+		}
+		inPointers := &deep
+		if err := carry(t, kind, &inPointers, &d); err != nil || !same(d, deep) {
+			t.Errorf("%s wire: %d levels behind pointers: %v", kind, wire.MaxDepth, err)
+		}
+	}
+}
+
+// TestErrorsAlwaysArrive: a handler's error is sent, whatever bytes are in it.
+func TestErrorsAlwaysArrive(t *testing.T) {
+	t.Parallel()
+	for _, kind := range bothKinds {
+		text := written(t, false, kind, &wire.Message{Type: wire.TypeEr, Err: &wire.RemoteError{Message: "bad \xff", Code: "c"}},
+			&wire.Message{Type: wire.TypeEr})
+		c := reader(false, kind, 0, bytes.NewReader(text))
+		var m wire.Message
+		if err := c.Read(&m); err != nil || *m.Err != (wire.RemoteError{Message: "bad \ufffd", Code: "c"}) {
+			t.Errorf("%s wire: %+v, %v", kind, m.Err, err)
+		}
+		if err := c.Read(&m); err != nil || *m.Err != (wire.RemoteError{}) {
+			t.Errorf("%s wire: %+v, %v", kind, m.Err, err)
+		}
+	}
+	var m wire.Message
+	hello := &wire.Hello{Name: "\xff", Setup: &wire.SetupError{Message: "\xfe"}}
+	c := reader(false, wire.Binary, 0, bytes.NewReader(written(t, false, wire.Binary, &wire.Message{Type: wire.TypeHello, Hello: hello})))
+	if err := c.Read(&m); err != nil || m.Hello.Setup.Message != "\ufffd" || hello.Setup.Message != "\xfe" {
+		t.Errorf("%+v, %v", m.Hello, err)
+	}
+}
+
+// TestMaxMessage finds the limit on both sides, to the byte.
+func TestMaxMessage(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int64{100, 70_000, 300_000} {
+		for _, kind := range bothKinds {
+			for _, v := range []func(int) any{
+				func(n int) any { return strings.Repeat("x", n) },
+				func(n int) any { return bytes.Repeat([]byte("x"), n) },
+			} {
+				message := func(n int) *wire.Message {
+					return &wire.Message{Type: wire.TypeDo, Method: "m", Meta: map[string]any{"k": "v"}, Values: []any{1, v(n)}}
+				}
+				fits := 0 // the longest value that can be sent
+				for step := int(limit); step > 0; {
+					if trySend(kind, limit, message(fits+step)) == nil {
+						fits += step
+					} else {
+						step /= 2
+					}
+				}
+				if over := trySend(kind, limit, message(fits+1)); !errors.Is(over, wire.ErrTooLarge) || fits < int(limit)/2 {
+					t.Errorf("%s wire: sent %d of %d: %v", kind, fits, limit, over)
+				}
+				// What fits on the way out fits on the way in, and one byte more doesn't.
+				in := func(n int, limit int64) error {
+					text := written(t, true, kind, message(n))
+					return reader(true, kind, limit, bytes.NewReader(text)).Read(new(wire.Message))
+				}
+				if err := in(fits, limit); err != nil {
+					t.Errorf("%s wire: %d bytes on the way in: %v", kind, fits, err)
+				}
+				if err := in(fits+1, limit); !errors.Is(err, wire.ErrTooLarge) {
+					t.Errorf("%s wire: %d bytes on the way in: %v", kind, fits+1, err)
+				}
+			}
+		}
+	}
+}
+
+func trySend(kind wire.Kind, limit int64, m *wire.Message) error {
+	c := wire.NewClientConn(pipe{nil, io.Discard}, kind, 0)
+	c.SetMaxOut(limit)
+	return c.Write(m)
+}
+
+func TestLongMethodAndMeta(t *testing.T) {
+	t.Parallel()
+	for _, kind := range bothKinds {
+		if err := trySend(kind, 0, &wire.Message{Type: wire.TypeDo, Method: strings.Repeat("m", 65536)}); err == nil {
+			t.Errorf("%s wire: a method of 65,536 bytes was sent", kind)
+		}
+		meta := map[string]any{"k": strings.Repeat("v", 1<<20)}
+		if err := trySend(kind, 0, &wire.Message{Type: wire.TypeDn, Meta: meta}); !errors.Is(err, wire.ErrTooLarge) {
+			t.Errorf("%s wire: a meta of more than 1 MiB: %v", kind, err)
+		}
+		m := &wire.Message{Type: wire.TypeDo, Method: strings.Repeat("m", 65533), Meta: map[string]any{"k": strings.Repeat("v", 1<<20-100)}}
+		text := written(t, true, kind, m)
+		var got wire.Message
+		if err := reader(true, kind, 100, bytes.NewReader(text)).Read(&got); err != nil || got.Method != m.Method || sameMessage(&got, m) != "" {
+			t.Errorf("%s wire: largest envelope: %v", kind, err)
+		}
+	}
+}
+
+// TestClaimsCostNothing: a length or a count that is only claimed takes no memory. Not parallel: it measures.
+func TestClaimsCostNothing(t *testing.T) {
+	claims := [][]byte{
+		{0xb1, 0xff, 0xff, 0xff, 0xff},
+		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x9a, 0x7f, 0xff, 0xff, 0xff}),
+		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0xba, 0x7f, 0xff, 0xff, 0xff}),
+		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x5a, 0x7f, 0xff, 0xff, 0xff}),
+		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x7a, 0x7f, 0xff, 0xff, 0xff}),
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, text := range claims {
+		var m wire.Message
+		if reader(true, wire.Binary, 0, bytes.NewReader(text)).Read(&m) == nil {
+			if _, err := m.DecodeAll(); err == nil {
+				t.Errorf("% x was decoded", text)
+			}
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("empty claims took %d bytes", took)
+	}
+}
+
+// TestStreamErrors: what the stream says comes back as it is.
+func TestStreamErrors(t *testing.T) {
+	t.Parallel()
+	for _, kind := range bothKinds {
+		c := reader(true, kind, 0, pipe{Reader: errReader{os.ErrClosed}})
+		if err := c.Read(new(wire.Message)); err != os.ErrClosed {
+			t.Errorf("%s wire: %v", kind, err)
+		}
+		c = reader(true, kind, 0, errReader{nil})
+		if err := c.Read(new(wire.Message)); !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("%s wire: a reader that returns nothing: %v", kind, err)
+		}
+	}
+}
+
+type errReader struct{ err error }
+
+func (r errReader) Read([]byte) (int, error) { return 0, r.err }
