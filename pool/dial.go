@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -39,11 +40,49 @@ type netDialer struct {
 }
 
 func (d *netDialer) Dial(ctx context.Context) (net.Conn, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &netConn{c, d}, nil
+}
+
+func (d *netDialer) connect(ctx context.Context) (net.Conn, error) {
 	nd := net.Dialer{Timeout: dialTimeout}
 	if d.tls == nil {
 		return nd.DialContext(ctx, d.network, d.address)
 	}
 	return (&tls.Dialer{NetDialer: &nd, Config: d.tls}).DialContext(ctx, d.network, d.address)
+}
+
+// netConn is a connection to a worker of another program's server, which can be asked how that worker ended.
+type netConn struct {
+	net.Conn
+	d *netDialer
+}
+
+// SyscallConn gives access to the descriptor, if there is one.
+func (c *netConn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// askExit asks the server how a worker ended, and returns nil if it can't be reached or doesn't know.
+func (c *netConn) askExit(ctx context.Context, a wire.Ask) *wire.Exit {
+	q, err := c.d.connect(ctx)
+	if err != nil {
+		return nil
+	}
+	defer q.Close()
+	stop := context.AfterFunc(ctx, func() { q.Close() })
+	defer stop()
+	e, err := wire.AskExit(q, a)
+	if err != nil {
+		return nil
+	}
+	return e
 }
 
 // Spread returns a dialer that spreads a pool's workers over several servers: each new connection goes to the server
@@ -133,6 +172,20 @@ func newSpreadConn(s *spread, t *target, c net.Conn) net.Conn {
 type spreadConn struct {
 	net.Conn
 	closed func()
+}
+
+func (c *spreadConn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+func (c *spreadConn) askExit(ctx context.Context, a wire.Ask) *wire.Exit {
+	if nc, ok := c.Conn.(*netConn); ok {
+		return nc.askExit(ctx, a)
+	}
+	return nil
 }
 
 func (c *spreadConn) Close() error {

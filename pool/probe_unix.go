@@ -3,6 +3,7 @@
 package pool
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ func (w *worker) probe() (dead bool) {
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return true
+		return !errors.Is(err, errors.ErrUnsupported)
 	}
 	var n int
 	var rerr error

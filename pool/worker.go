@@ -173,6 +173,16 @@ const (
 // exit asks how the worker ended.
 func (w *worker) exit() *wire.Exit {
 	unknown := &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
+	type asker interface {
+		askExit(context.Context, wire.Ask) *wire.Exit
+	}
+	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), exitPatience+exitWait)
+		defer cancel()
+		if e := nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number}); e != nil {
+			return e
+		}
+	}
 	if w.life == nil {
 		return unknown
 	}

@@ -98,6 +98,10 @@ func (a *acceptor) receive(c net.Conn) {
 	if err != nil {
 		return
 	}
+	if first == wire.AskByte {
+		a.sup.answer(c)
+		return
+	}
 	kind, ok := wire.KindOf(first)
 	if !ok {
 		log.Warn("a connection was refused: no message begins like this", "first byte", first)

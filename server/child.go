@@ -32,6 +32,7 @@ type child struct {
 	stderr  tail.Buffer
 	dumping atomic.Bool   // what comes on stderr is a goroutine dump
 	linked  chan struct{} // closed when the link's reader has returned
+	over    chan struct{} // closed when the worker was reaped
 
 	mu     sync.Mutex // guards all below
 	conn   *connection
@@ -106,7 +107,7 @@ func (s *supervisor) spareGone(ready bool) {
 
 // start starts a worker process.
 func (s *supervisor) start() (w *child, err error) {
-	w = &child{sup: s, linked: make(chan struct{})}
+	w = &child{sup: s, linked: make(chan struct{}), over: make(chan struct{})}
 	if w.slot, w.slotNo, err = s.board.Take(); err != nil {
 		return nil, err
 	}
@@ -324,7 +325,7 @@ func (w *child) wait() {
 	w.closePipes()
 	e := w.exit(st)
 	s.board.Give(w.slotNo)
-	s.remove(w)
+	s.remove(w, e)
 	if role.Current() == role.Server { // in any other process, unknown children are somebody else's
 		process.ReapAdopted(s.own)
 	}

@@ -4,6 +4,7 @@ package server
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"syscall"
 	"time"
@@ -56,34 +57,53 @@ func (h *hungWatch) run() {
 	defer timer.Stop()
 	for {
 		var tick <-chan time.Time
-		if next, busy := h.look(); busy {
+		if next, busy := h.look(); busy || !h.sleep() {
 			timer.Reset(next)
 			tick = timer.C
 		}
 		select {
 		case <-tick:
 		case <-h.wakes:
+			h.ask(false)
 		case <-h.quit:
 			return
 		}
 	}
 }
 
-// look ends what is over its limit, and returns when the next worker may be. It is not busy if none does anything;
-// then each wakes it when it begins.
+// sleep has the next worker that begins something wake the watch. It fails if one has begun already.
+func (h *hungWatch) sleep() bool {
+	h.ask(true)
+	for _, w := range h.sup.all() {
+		if w.slot.Busy() {
+			h.ask(false)
+			return false
+		}
+	}
+	return true
+}
+
+func (h *hungWatch) ask(on bool) {
+	for _, w := range h.sup.all() {
+		w.slot.Watch(on)
+	}
+}
+
+// look ends what is over its limit, and returns when it has to look again. It is not busy if no worker does anything.
 func (h *hungWatch) look() (next time.Duration, busy bool) {
 	now := scoreboard.Now()
-	next = max(h.sup.limits.HungTimeout, h.sup.limits.SetupTimeout)
+	next = h.shortest()
 	for _, w := range h.sup.all() {
-		if !w.slot.Watch() {
-			continue
-		}
-		limit := h.limit(w.slot.Read().State)
-		if limit <= 0 {
+		if !w.slot.Busy() {
 			continue
 		}
 		busy = true
-		left := limit - time.Duration(now-min(w.slot.Read().Since, now))
+		f := w.slot.Read()
+		limit := h.limit(f.State)
+		if limit <= 0 {
+			continue
+		}
+		left := limit - time.Duration(now-min(f.Since, now))
 		if left <= 0 {
 			h.end(w, limit)
 			left = limit
@@ -91,6 +111,17 @@ func (h *hungWatch) look() (next time.Duration, busy bool) {
 		next = min(next, left)
 	}
 	return max(next, time.Millisecond), busy
+}
+
+// shortest returns how soon something that begins now can be over its limit.
+func (h *hungWatch) shortest() time.Duration {
+	d := time.Duration(math.MaxInt64)
+	for _, s := range []scoreboard.State{scoreboard.Running, scoreboard.SettingUp} {
+		if l := h.limit(s); l > 0 {
+			d = min(d, l)
+		}
+	}
+	return d
 }
 
 // limit returns how long a worker may be in the state; 0 is for ever.

@@ -34,7 +34,7 @@ func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
 	}
-	w.slot.Enter(scoreboard.Idle, 0)
+	w.slot.Rest()
 	var m wire.Message
 	for {
 		if err := w.next(&m); err != nil {
@@ -147,7 +147,7 @@ func (w *worker) call(m *wire.Message) error {
 	if werr == nil && m.Last {
 		return w.checkoutDone()
 	}
-	w.slot.Enter(scoreboard.Idle, 0)
+	w.slot.Rest()
 	return werr
 }
 
@@ -207,7 +207,7 @@ func (w *worker) checkoutDone() error {
 	w.slot.CountCheckout()
 	hook := w.svc.hooks.CheckoutDone
 	if hook == nil {
-		w.slot.Enter(scoreboard.Idle, 0)
+		w.slot.Rest()
 		return nil
 	}
 	w.slot.SetMethod("CheckoutDone")
@@ -215,7 +215,7 @@ func (w *worker) checkoutDone() error {
 	if err := w.runHook(w.base, hook); err != nil {
 		return errors.Join(errHook, err)
 	}
-	w.slot.Enter(scoreboard.Idle, 0)
+	w.slot.Rest()
 	return w.conn.Write(&wire.Message{Type: wire.TypeAck})
 }
 

@@ -41,6 +41,7 @@ type supervisor struct {
 	closing  bool
 	idle     chan struct{} // closed when there are no workers, if somebody waits
 	backoff  backoff
+	exits    exits
 
 	gone chan struct{} // closed by close
 
@@ -135,11 +136,13 @@ func (s *supervisor) add(w *child) bool {
 	return !s.closing
 }
 
-// remove forgets a worker that was reaped.
-func (s *supervisor) remove(w *child) {
+// remove forgets a worker that was reaped, but not how it ended.
+func (s *supervisor) remove(w *child, e *wire.Exit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.workers, w.proc.Pid)
+	s.exits.add(e)
+	close(w.over)
 	for i, x := range s.standby {
 		if x == w {
 			s.standby = append(s.standby[:i:i], s.standby[i+1:]...)

@@ -77,7 +77,7 @@ func (w *worker) setup(late func(*wire.SetupError)) *wire.SetupError {
 	if err := w.runHook(w.base, w.svc.hooks.Setup); err != nil {
 		return w.setupError(err)
 	}
-	w.slot.Enter(scoreboard.Idle, 0)
+	w.slot.Rest()
 	return nil
 }
 

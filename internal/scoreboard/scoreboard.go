@@ -66,12 +66,15 @@ var (
 	clockBase    = sync.OnceValue(func() int64 { return monotonic() - int64(time.Since(processStart)) })
 )
 
-// Enter sets the state. It reports whether the server's watch is asleep and must be told.
+// Enter begins a state that can hang. It reports whether the server's watch is asleep and must be told.
 func (s *Slot) Enter(st State, now int64) (wake bool) {
-	s.since.Store(now)
+	s.since.Store(now) // before the state: a reader must not see the new one with the old time
 	s.state.Store(uint32(st))
-	return st != Idle && s.watched.Load() != 0 && s.watched.CompareAndSwap(1, 0)
+	return s.watched.Load() != 0 && s.watched.CompareAndSwap(1, 0)
 }
+
+// Rest makes the worker idle.
+func (s *Slot) Rest() { s.state.Store(uint32(Idle)) }
 
 // SetMethod notes the running method. A name above 128 bytes is cut.
 func (s *Slot) SetMethod(name string) {
@@ -109,14 +112,20 @@ func (s *Slot) Read() Figures {
 	return f
 }
 
-// Watch asks the worker to wake the server's watch at its next call, and reports whether it already runs one.
-func (s *Slot) Watch() (busy bool) {
-	s.watched.Store(1)
-	if st := State(s.state.Load()); st == Idle || st == Free {
-		return false
+// Busy reports whether the worker is in a state that can hang.
+func (s *Slot) Busy() bool {
+	st := State(s.state.Load())
+	return st != Idle && st != Free
+}
+
+// Watch asks the worker to wake the server's watch when it next begins something, or takes that back. A watch that goes
+// to sleep asks first and looks then, as the worker begins first and looks then: one of them sees the other.
+func (s *Slot) Watch(on bool) {
+	if on {
+		s.watched.Store(1)
+	} else {
+		s.watched.Store(0)
 	}
-	s.watched.Store(0)
-	return true
 }
 
 // ResetLog forgets the log records of the call before.
