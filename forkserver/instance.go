@@ -41,6 +41,8 @@ type instance struct {
 
 	readers sync.WaitGroup // of ctl and output
 
+	handing sync.RWMutex // held while a connection is handed over, so that no such message follows the end's
+
 	mu     sync.Mutex // guards all below
 	conns  map[uint64]*conn
 	nextID uint64
@@ -49,14 +51,19 @@ type instance struct {
 	closed control.Closed
 }
 
-// start starts the server and waits for its answer.
-func (p *Process) start(ctx context.Context) error {
+// launch starts a server and waits for its answer, for StartTimeout at most.
+func (p *Process) launch(ctx context.Context) (*instance, error) {
 	if err := role.CheckApp(); err != nil {
-		return err
+		return nil, err
+	}
+	if max := p.config.StartTimeout; max > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, max, fmt.Errorf("no answer within StartTimeout (%v)", max))
+		defer cancel()
 	}
 	in := &instance{p: p, ready: make(chan control.Ready, 1), dead: make(chan struct{}), conns: map[uint64]*conn{}}
 	if err := in.spawn(); err != nil {
-		return err
+		return nil, err
 	}
 	go in.run()
 	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
@@ -66,28 +73,19 @@ func (p *Process) start(ctx context.Context) error {
 	case r := <-in.ready:
 		if r.Err != "" {
 			<-in.dead
-			return errors.New(r.Err)
+			return nil, errors.New(r.Err)
 		}
 		if p.config.Path == "" && r.Build != role.Build() {
 			in.kill()
-			return fmt.Errorf("the program's file was replaced since this process began, and the server is the new one: restart the program")
+			return nil, fmt.Errorf("the program's file was replaced since this process began, and the server is the new one: restart the program")
 		}
 	case <-in.dead:
-		return in.startError()
+		return nil, in.startError()
 	case <-ctx.Done():
 		in.kill()
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	p.mu.Lock()
-	p.cur, in.answered = in, true
-	p.mu.Unlock()
-	p.serverEvent(server.ServerStarted, in.pid(), nil)
-	select {
-	case <-in.dead: // before it was marked as answered
-		p.ended(in)
-	default:
-	}
-	return nil
+	return in, nil
 }
 
 // startError tells why a server ended before it answered.
@@ -200,23 +198,6 @@ func (in *instance) endError(st process.State) error {
 	return fmt.Errorf("%w: server of %q, pid %d, %s", wire.ErrServerGone, in.p.svc.Name(), in.proc.Pid, how)
 }
 
-// ended notes that the process's server has ended.
-func (p *Process) ended(in *instance) {
-	p.mu.Lock()
-	answered := in.answered
-	in.answered = false // once
-	p.mu.Unlock()
-	if !answered {
-		return
-	}
-	err := in.err
-	if err != nil {
-		p.logger.Error("server ended", "service", p.svc.Name(), "pid", in.pid(), "error", err)
-	}
-	p.serverEvent(server.ServerEnded, in.pid(), err)
-	p.finish(err)
-}
-
 // readOutput forwards what the server prints: what a crash says.
 func (in *instance) readOutput() {
 	defer in.readers.Done()
@@ -266,6 +247,10 @@ func (in *instance) readControl() {
 			if m.Decode(&rec) == nil {
 				in.log(rec)
 			}
+		case control.ServerServes:
+			in.p.mu.Lock()
+			in.p.breaker.succeed()
+			in.p.mu.Unlock()
 		case control.ServerClosed:
 			in.mu.Lock()
 			m.Decode(&in.closed)
@@ -307,7 +292,7 @@ func (in *instance) abandon(err error) {
 	in.mu.Unlock()
 	e := wire.Exit{Code: -1, Reason: wire.ExitShutdown}
 	if err != nil {
-		e.Detail = err.Error()
+		e.Reason, e.Detail = wire.ExitServerDied, err.Error()
 	}
 	for _, c := range conns {
 		c.ended(&e)
@@ -327,11 +312,13 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: nc, in: in, exit: make(chan struct{})}
+	in.handing.RLock() // drain says that it begins to no connection that the server gets after it has heard of it
+	defer in.handing.RUnlock()
 	in.mu.Lock()
-	if in.gone {
+	if in.gone || in.asked {
 		in.mu.Unlock()
 		nc.Close()
-		return nil, fmt.Errorf("%w: server of %q", wire.ErrServerGone, in.p.svc.Name())
+		return nil, errReplaced
 	}
 	in.nextID++
 	c.id = in.nextID
@@ -340,17 +327,26 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 	if err := in.ctl.Send(control.AppConn, control.Handover{ID: c.id, Wire: kind}, theirs); err != nil {
 		in.exited(control.Exit{ID: c.id, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
 		nc.Close()
-		return nil, fmt.Errorf("%w: %w", wire.ErrServerGone, err)
+		return nil, fmt.Errorf("bullpen: hand a connection to the server: %w", err)
 	}
 	return c, nil
 }
 
 // ask notes that the server's end is wanted, and says so.
 func (in *instance) ask(t control.Type) {
+	in.handing.Lock()
 	in.mu.Lock()
 	in.asked = true
 	in.mu.Unlock()
+	in.handing.Unlock()
 	in.ctl.Send(t, nil)
+}
+
+// isGone reports whether the server takes no connections any more.
+func (in *instance) isGone() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.gone || in.asked
 }
 
 // close is the ladder that ends a server: ask, wait, kill, report.

@@ -54,8 +54,9 @@ func fail(err error) {
 
 // serverProcess is the server's side of the control socket.
 type serverProcess struct {
-	ctl *control.Conn
-	srv *server.Server
+	ctl    *control.Conn
+	srv    *server.Server
+	served sync.Once
 
 	mu    sync.Mutex // guards kills
 	kills map[uint64]func(string)
@@ -79,8 +80,13 @@ func (p *serverProcess) configure() error {
 	if c.SetupData != nil {
 		p.srv.SetupData = cbor.RawMessage(c.SetupData)
 	}
-	if c.Events {
-		p.srv.OnEvent = func(e server.Event) { p.ctl.Send(control.ServerEvent, e) }
+	p.srv.OnEvent = func(e server.Event) {
+		if e.Type == server.WorkerReady {
+			p.served.Do(func() { p.ctl.Send(control.ServerServes, nil) })
+		}
+		if c.Events {
+			p.ctl.Send(control.ServerEvent, e)
+		}
 	}
 	for i := range c.Listeners {
 		f := os.NewFile(uintptr(role.ServerListeners+i), "listener")

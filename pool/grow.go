@@ -98,7 +98,7 @@ func (p *Pool) failed(err error) {
 		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
 			w.ready <- grant{err: fmt.Errorf("pool %q: %w", p.config.Name, err)}
 		}
-	case errors.As(err, &setup) || errors.As(err, &died):
+	case errors.As(err, &setup) || errors.As(err, &died) && died.Exit.Reason != wire.ExitServerDied && died.Exit.Reason != wire.ExitShutdown:
 		p.config.Logger.Warn("a worker could not be set up", "pool", p.config.Name, "error", err)
 		if len(p.workers) == 0 {
 			if w := p.queue.pop(); w != nil {

@@ -20,6 +20,7 @@ const (
 	ServerExit                    // Exit: the worker of a connection has ended
 	ServerEvent                   // an event, as package server defines it
 	ServerLog                     // Log: a record of the server's logger
+	ServerServes                  // a worker is ready: sent once
 	ServerClosed                  // Closed: answers AppClose, just before the end
 )
 
