@@ -176,12 +176,12 @@ func TestBuffersAreGivenUp(t *testing.T) {
 func TestPipelinedAfterLarge(t *testing.T) {
 	t.Parallel()
 	for _, follow := range []string{`["dn",{}]`, `["do",{},"` + strings.Repeat("x", 70_000) + `"]`} {
-		testPipelined(t, follow, 4<<20/len(follow))
+		testPipelined(t, follow, 3<<19/len(follow))
 	}
 }
 
 func testPipelined(t *testing.T, follow string, small int) {
-	text := `["do",{},"` + strings.Repeat("x", 5<<20) + `"]` + strings.Repeat(follow, small)
+	text := `["do",{},"` + strings.Repeat("x", 2<<20) + `"]` + strings.Repeat(follow, small)
 	r := NewWorkerConn(source{strings.NewReader(text)}, JSON, 0)
 	var copied int
 	var m Message
