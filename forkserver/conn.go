@@ -40,12 +40,11 @@ func (c *conn) Kill(detail string) {
 func (c *conn) Exit(ctx context.Context) *wire.Exit {
 	select {
 	case <-c.exit:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.how
 	case <-ctx.Done():
-		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.how
 }
 
 // OnRetire implements wire.Lifeline.

@@ -172,6 +172,9 @@ func (in *instance) run() {
 	in.ctl.Close()
 	in.output.Close()
 	in.hold.Close()
+	if st.Code != 0 { // its workers died with it, but not what they had started
+		process.KillMarked(role.ServerSetting(in.proc.Pid))
+	}
 	err := in.endError(st)
 	in.abandon(err)
 	in.err = err

@@ -181,6 +181,7 @@ func (p *serverProcess) close() {
 			closed.Survivors = stuck.Pids
 		}
 	}
+	p.srv.Kill() // what workers left behind
 	p.ctl.Send(control.ServerClosed, closed)
 	os.Exit(0)
 }

@@ -68,7 +68,7 @@ func newProcess(s *server.Service, c Config) (*Process, error) {
 		network, address, err := server.Address(a)
 		if err == nil {
 			var l net.Listener
-			if l, err = server.Listen(network, address); err == nil {
+			if l, err = server.Listen(s, network, address); err == nil {
 				p.listeners = append(p.listeners, l)
 				continue
 			}

@@ -11,8 +11,8 @@ import (
 
 // retry slows the pool's tries to connect while they fail.
 type retry struct {
-	last   error // of the last try; nil after a success
-	delay  time.Duration
+	last   error         // of the last try; nil after a success
+	delay  time.Duration // of the last pause; 0 after a call was served
 	paused bool // until a timer has grow called
 }
 
@@ -61,7 +61,7 @@ func (p *Pool) connect(leaving *worker) {
 	case p.closed:
 		err = ErrClosed
 	default:
-		p.fails = retry{}
+		p.fails.last = nil // its delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
 		w.since = time.Now() // until it is delivered

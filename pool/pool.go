@@ -174,6 +174,9 @@ func (p *Pool) put(w *worker) {
 		p.discard(w, endRecalled)
 		return
 	}
+	if w.served {
+		p.fails.delay = 0
+	}
 	p.deliver(w)
 	p.mu.Unlock()
 }

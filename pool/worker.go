@@ -24,6 +24,7 @@ type worker struct {
 
 	id        uint32 // of the last call
 	checkouts int    // up to the present one
+	served    bool   // it has replied to a call
 	failed    bool   // a handler returned an error in this checkout
 	end       string // why it can't be used again, or ""
 	out, in   wire.Message
@@ -106,12 +107,29 @@ func (p *Pool) recall(w *worker) {
 	w.wanted = true
 	idle := w.since.IsZero()
 	if idle {
-		p.drop(w, endRecalled)
+		p.gone(w)
 		p.grow()
+		p.checkDrained()
 	}
 	p.mu.Unlock()
 	if idle {
 		w.close()
+	}
+}
+
+// gone drops an idle worker that has ended, or is wanted back. One that died before it has served a call slows its own
+// replacement. The caller holds mu.
+func (p *Pool) gone(w *worker) {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	e := w.life.Exit(ended)
+	if e == nil {
+		p.drop(w, endRecalled)
+		return
+	}
+	p.drop(w, endDied)
+	if !w.served {
+		p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
 	}
 }
 

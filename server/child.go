@@ -94,9 +94,7 @@ func (s *supervisor) notStarted(conn *connection, err error) {
 func (s *supervisor) spareGone(ready bool) {
 	s.mu.Lock()
 	s.spare--
-	if ready {
-		s.backoff.succeed()
-	} else {
+	if !ready {
 		s.backoff.fail()
 	}
 	s.mu.Unlock()
@@ -168,7 +166,7 @@ func (s *supervisor) spec(n int, files []*os.File) process.Spec {
 	return process.Spec{
 		Path:  s.srv.Path,
 		Title: fmt.Sprintf("bullpen worker: %s(%d)", s.srv.Service.name, n),
-		Env:   role.Mark(env, role.Worker, procs),
+		Env:   role.Mark(env, role.Worker, procs, role.WorkerSetting(os.Getpid(), n)),
 		Dir:   s.srv.Dir,
 		Files: append(files[:len(files):len(files)], s.child, s.board.File()),
 		Death: syscall.SIGKILL,
@@ -279,6 +277,10 @@ func (w *child) setupFailed(e *wire.SetupError) {
 
 // hasTaken closes our copy of the connection: while it is open, the client can't see its worker die.
 func (w *child) hasTaken() {
+	s := w.sup
+	s.mu.Lock()
+	s.backoff.succeed()
+	s.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.took = true
@@ -327,6 +329,7 @@ func (w *child) wait() {
 	s.board.Give(w.slotNo)
 	s.remove(w, e)
 	if role.Current() == role.Server { // in any other process, unknown children are somebody else's
+		process.KillAdopted(role.WorkerSetting(os.Getpid(), w.number))
 		process.ReapAdopted(s.own)
 	}
 	s.event(WorkerEnded, w, e)
@@ -344,7 +347,10 @@ func (w *child) pass(e *wire.Exit) {
 	switch {
 	case conn == nil && !ready:
 		s.spareGone(false)
-	case conn == nil:
+	case conn == nil: // a standby that was ready
+		s.mu.Lock()
+		s.backoff.fail()
+		s.mu.Unlock()
 	case again && conn.wanted():
 		s.mu.Lock()
 		next, closing := s.takeStandby(), s.closing

@@ -77,6 +77,9 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	if svc == nil {
 		return nil, fmt.Errorf("this program declares no service %q before forkserver.Init", config.Service)
 	}
+	if err := limitMemory(config.Limits.MaxMemory); err != nil {
+		return nil, err
+	}
 	file := os.NewFile(role.WorkerScoreboard, "scoreboard")
 	slot, err := scoreboard.Map(file, config.Slot)
 	if err != nil {
