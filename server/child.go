@@ -5,10 +5,13 @@ package server
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/process"
@@ -224,6 +227,11 @@ func (w *child) readLink() {
 			}
 		case control.WorkerTook:
 			w.hasTaken()
+		case control.WorkerLog:
+			var rec control.Log
+			if m.Decode(&rec) == nil {
+				w.logged(rec)
+			}
 		case control.WorkerWake:
 			w.sup.hung.wake()
 		case control.WorkerEnding:
@@ -233,6 +241,15 @@ func (w *child) readLink() {
 			}
 		}
 	}
+}
+
+// logged passes on what a hook has logged.
+func (w *child) logged(rec control.Log) {
+	args := []any{"service", w.sup.srv.Service.name, "pid", w.proc.Pid, "worker", w.number}
+	for _, a := range rec.Args {
+		args = append(args, a)
+	}
+	w.sup.logger.Log(hclog.Level(rec.Level), strings.ToValidUTF8(rec.Message, "\uFFFD"), args...)
 }
 
 // isReady makes a worker without a connection a standby.

@@ -36,6 +36,8 @@ type worker struct {
 
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
+	// log passes records that belong to no call to the server's logger. It may be nil.
+	log func(hclog.Level, string, map[string]any)
 	// end ends the worker. It does not return.
 	end func(wire.ExitReason, string)
 
@@ -127,7 +129,10 @@ func (w *worker) keepLog(d wire.LogDefer) {
 	}
 }
 
-// hookLogger prints to standard error, which the server forwards as log lines.
+// hookLogger logs what belongs to no call.
 func (w *worker) hookLogger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Name: w.svc.name, Level: hclog.Trace})
+	if w.log == nil {
+		return hclog.NewNullLogger()
+	}
+	return &logger{sink: w.log, level: new(levelVar)}
 }

@@ -4,9 +4,13 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/role"
@@ -88,6 +92,13 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	file.Close()
 	w := newWorker(svc, config, slot)
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
+	w.log = func(level hclog.Level, msg string, data map[string]any) {
+		rec := control.Log{Level: int32(level), Message: msg}
+		for _, k := range slices.Sorted(maps.Keys(data)) {
+			rec.Args = append(rec.Args, k, fmt.Sprint(data[k]))
+		}
+		link.Send(control.WorkerLog, rec)
+	}
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
 		os.Exit(0)

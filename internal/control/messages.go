@@ -37,6 +37,7 @@ const (
 	WorkerFailed                  // a wire.SetupError: Setup has failed
 	WorkerTook                    // the connection has arrived; it will be read now
 	WorkerWake                    // a call has begun while the hung watch was asleep
+	WorkerLog                     // Log: a record of a hook's
 	WorkerEnding                  // Ending: why the worker will end itself now
 )
 
