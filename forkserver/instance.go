@@ -40,6 +40,7 @@ type instance struct {
 	answered bool // guarded by the Process's mu
 
 	readers sync.WaitGroup // of ctl and output
+	pinger  pinger
 
 	handing sync.RWMutex // held while a connection is handed over, so that no such message follows the end's
 
@@ -172,6 +173,7 @@ func (in *instance) run() {
 	in.ctl.Close()
 	in.output.Close()
 	in.hold.Close()
+	in.pong()         // or the pinger would go on
 	if st.Code != 0 { // its workers died with it, but not what they had started
 		process.KillMarked(role.ServerSetting(in.proc.Pid))
 	}
@@ -250,6 +252,8 @@ func (in *instance) readControl() {
 			if m.Decode(&rec) == nil {
 				in.log(rec)
 			}
+		case control.ServerPong:
+			in.pong()
 		case control.ServerServes:
 			in.p.mu.Lock()
 			in.p.breaker.succeed()
@@ -332,6 +336,7 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bullpen: hand a connection to the server: %w", err)
 	}
+	in.ping()
 	return c, nil
 }
 

@@ -136,6 +136,8 @@ func (p *serverProcess) obey() {
 			if m.Decode(&k) == nil {
 				p.kill(k)
 			}
+		case control.AppPing:
+			p.ctl.Send(control.ServerPong, nil)
 		case control.AppClose:
 			go p.close()
 		case control.AppShutdown:
