@@ -88,6 +88,9 @@ func (p *serverProcess) configure() error {
 			p.ctl.Send(control.ServerEvent, e)
 		}
 	}
+	if err := p.srv.Start(); err != nil {
+		return err
+	}
 	for i := range c.Listeners {
 		f := os.NewFile(uintptr(role.ServerListeners+i), "listener")
 		l, err := net.FileListener(f)

@@ -100,12 +100,15 @@ func (s *stream) patient(now time.Time) bool {
 		if s.ctx.Err() != nil && !s.canceled {
 			s.canceled = true
 			s.grace = now.Add(s.w.hello.Grace + graceSlack)
-			if !s.w.sendCancel() {
+			if !s.deadline.IsZero() && s.deadline.Before(s.grace) {
+				s.grace = s.deadline
+			}
+			if !s.w.sendCancel(s.grace) {
 				return false
 			}
 		}
 		until := s.deadline
-		if s.canceled && (until.IsZero() || s.grace.Before(until)) {
+		if s.canceled {
 			until = s.grace
 		}
 		if !until.IsZero() && !now.Before(until) {
@@ -124,21 +127,29 @@ func (s *stream) Write(p []byte) (int, error) {
 		return s.nc.Write(p)
 	}
 	s.nc.SetWriteDeadline(s.deadline)
-	stop := context.AfterFunc(s.ctx, func() { s.nc.SetWriteDeadline(longAgo) })
+	expired := make(chan struct{})
+	stop := context.AfterFunc(s.ctx, func() {
+		s.nc.SetWriteDeadline(longAgo)
+		close(expired)
+	})
 	n, err := s.nc.Write(p)
-	if !stop() && err == nil { // it may set its deadline only now; the write is done, so the call goes on
-		s.nc.SetWriteDeadline(time.Time{})
+	if !stop() {
+		<-expired
 	}
+	s.nc.SetWriteDeadline(time.Time{}) // the short writes that follow have none
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, errGaveUp
 	}
 	return n, err
 }
 
-// sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it.
-func (w *worker) sendCancel() bool {
+// sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it. A worker that
+// hasn't read its call may have no room for more: that is waited for until the given time.
+func (w *worker) sendCancel(until time.Time) bool {
 	if w.pool.config.Wire == wire.JSON {
 		return false
 	}
+	w.nc.SetWriteDeadline(until)
+	defer w.nc.SetWriteDeadline(time.Time{})
 	return w.conn.Write(&wire.Message{Type: wire.TypeCancel, ID: w.id}) == nil
 }

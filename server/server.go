@@ -81,6 +81,9 @@ type Connection struct {
 	OnExit func(*wire.Exit)
 }
 
+// Start starts the standby workers. Serve and ServeConn do so, too.
+func (s *Server) Start() error { return s.init() }
+
 // Serve gives a worker to each client of l, from the client's first byte on, until Shutdown or Close. It closes l. It
 // returns ErrServerClosed then, and what l says if it breaks before.
 func (s *Server) Serve(l net.Listener) error {

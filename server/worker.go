@@ -69,6 +69,7 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 // setup runs the Setup hook. late is called, from another goroutine, if it takes too long.
 func (w *worker) setup(late func(*wire.SetupError)) *wire.SetupError {
 	if w.svc.hooks.Setup == nil {
+		w.slot.Rest() // or the hung watch would take it for one that does not get ready
 		return nil
 	}
 	w.enter(scoreboard.SettingUp)
