@@ -17,7 +17,7 @@ type conn struct {
 	in *instance
 	id uint64
 
-	exit chan struct{} // closed when how is set
+	exit chan struct{} // closed when how is set, under mu
 
 	mu      sync.Mutex // guards all below
 	how     *wire.Exit
@@ -40,12 +40,11 @@ func (c *conn) Kill(detail string) {
 func (c *conn) Exit(ctx context.Context) *wire.Exit {
 	select {
 	case <-c.exit:
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.how
 	case <-ctx.Done():
-		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.how // known or not
 }
 
 // OnRetire implements wire.Lifeline.

@@ -37,7 +37,8 @@ type instance struct {
 	dead   chan struct{} // closed when the process was reaped and nothing of it is left to read
 	err    error         // how it ended; set before dead is closed
 
-	answered bool // guarded by the Process's mu
+	answered bool          // guarded by the Process's mu
+	decided  chan struct{} // closed when start has made up its mind about the answer
 
 	readers sync.WaitGroup // of ctl and output
 
@@ -54,40 +55,46 @@ func (p *Process) start(ctx context.Context) error {
 	if err := role.CheckApp(); err != nil {
 		return err
 	}
-	in := &instance{p: p, ready: make(chan control.Ready, 1), dead: make(chan struct{}), conns: map[uint64]*conn{}}
+	in := &instance{p: p, ready: make(chan control.Ready, 1), decided: make(chan struct{}),
+		dead: make(chan struct{}), conns: map[uint64]*conn{}}
 	if err := in.spawn(); err != nil {
 		return err
 	}
 	go in.run()
 	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
 		Listeners: len(p.listeners), Events: p.config.OnEvent != nil, Path: p.config.Path}
-	in.ctl.Send(control.AppConfig, config) // if it fails, the server has died, which the wait below sees
+	// Large setup data blocks until the server reads it. If sending fails, the server has died, which is seen below.
+	go in.ctl.Send(control.AppConfig, config)
+	err := in.await(ctx)
+	if err == nil {
+		p.mu.Lock()
+		p.cur, in.answered = in, true
+		p.mu.Unlock()
+		p.serverEvent(server.ServerStarted, in.pid(), nil)
+	}
+	close(in.decided)
+	if err != nil {
+		in.kill()
+	}
+	return err
+}
+
+// await waits for the server's answer, and checks it.
+func (in *instance) await(ctx context.Context) error {
 	select {
 	case r := <-in.ready:
 		if r.Err != "" {
-			<-in.dead
 			return errors.New(r.Err)
 		}
-		if p.config.Path == "" && r.Build != role.Build() {
-			in.kill()
-			return fmt.Errorf("the program's file was replaced since this process began, and the server is the new one: restart the program")
+		if in.p.config.Path == "" && r.Build != role.Build() {
+			return errors.New("the program's file was replaced since this process began, and the server is the new one: restart the program")
 		}
+		return nil
 	case <-in.dead:
 		return in.startError()
 	case <-ctx.Done():
-		in.kill()
 		return context.Cause(ctx)
 	}
-	p.mu.Lock()
-	p.cur, in.answered = in, true
-	p.mu.Unlock()
-	p.serverEvent(server.ServerStarted, in.pid(), nil)
-	select {
-	case <-in.dead: // before it was marked as answered
-		p.ended(in)
-	default:
-	}
-	return nil
 }
 
 // startError tells why a server ended before it answered.
@@ -154,7 +161,7 @@ func (in *instance) spawn() (err error) {
 		Env:   role.Mark(p.config.Env, role.Server, 0),
 		Dir:   p.config.Dir,
 		Files: append([]*os.File{null, w}, files[1:]...), // stdout and stderr are one pipe
-		Death: syscall.SIGCONT,
+		Death: syscall.SIGKILL,                           // until Init in the server sets another: see package role
 	})
 	return err
 }
@@ -250,6 +257,7 @@ func (in *instance) readControl() {
 				case in.ready <- r:
 				default:
 				}
+				<-in.decided // what follows is for a server that was accepted
 			}
 		case control.ServerExit:
 			var e control.Exit
@@ -350,7 +358,7 @@ func (in *instance) ask(t control.Type) {
 	in.mu.Lock()
 	in.asked = true
 	in.mu.Unlock()
-	in.ctl.Send(t, nil)
+	go in.ctl.Send(t, nil) // a stopped server may not read
 }
 
 // close is the ladder that ends a server: ask, wait, kill, report.

@@ -91,7 +91,7 @@ func (p *Process) Close() error {
 	in := p.cur
 	p.ending = true
 	p.mu.Unlock()
-	defer p.closeListeners()
+	p.closeListeners()
 	return in.close()
 }
 
@@ -103,10 +103,11 @@ func (p *Process) Shutdown(ctx context.Context) error {
 	in := p.cur
 	p.ending = true
 	p.mu.Unlock()
+	p.closeListeners()
 	in.drain()
 	select {
 	case <-p.done:
-		return p.closeListeners()
+		return nil
 	case <-ctx.Done():
 		p.Close()
 		return context.Cause(ctx)

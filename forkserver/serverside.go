@@ -32,7 +32,7 @@ func serverMain() {
 	if err != nil {
 		fail(err)
 	}
-	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}}
+	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, ready: make(chan struct{})}
 	if err := p.configure(); err != nil {
 		ctl.Send(control.ServerReady, control.Ready{Err: err.Error()})
 		fail(err)
@@ -43,6 +43,7 @@ func serverMain() {
 	if err := ctl.Send(control.ServerReady, control.Ready{Build: role.Build()}); err != nil {
 		fail(err)
 	}
+	close(p.ready)
 	p.obey()
 }
 
@@ -54,8 +55,9 @@ func fail(err error) {
 
 // serverProcess is the server's side of the control socket.
 type serverProcess struct {
-	ctl *control.Conn
-	srv *server.Server
+	ctl   *control.Conn
+	srv   *server.Server
+	ready chan struct{} // closed when the app has been told that the server is
 
 	mu    sync.Mutex // guards kills
 	kills map[uint64]func(string)
@@ -80,7 +82,13 @@ func (p *serverProcess) configure() error {
 		p.srv.SetupData = cbor.RawMessage(c.SetupData)
 	}
 	if c.Events {
-		p.srv.OnEvent = func(e server.Event) { p.ctl.Send(control.ServerEvent, e) }
+		p.srv.OnEvent = func(e server.Event) {
+			<-p.ready // a standby's start is not an event before the server's
+			p.ctl.Send(control.ServerEvent, e)
+		}
+	}
+	if err := p.srv.Start(); err != nil {
+		return err
 	}
 	for i := range c.Listeners {
 		f := os.NewFile(uintptr(role.ServerListeners+i), "listener")

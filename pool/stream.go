@@ -64,7 +64,7 @@ func (s *stream) done() {
 		s.stop()
 		s.armed = time.Time{}
 	}
-	s.ctx, s.stop = nil, nil
+	s.ctx, s.stop, s.slow = nil, nil, false
 }
 
 // Read reads for as long as the call has patience, and then returns errGaveUp.
@@ -124,11 +124,16 @@ func (s *stream) Write(p []byte) (int, error) {
 		return s.nc.Write(p)
 	}
 	s.nc.SetWriteDeadline(s.deadline)
-	stop := context.AfterFunc(s.ctx, func() { s.nc.SetWriteDeadline(longAgo) })
+	canceled := make(chan struct{})
+	stop := context.AfterFunc(s.ctx, func() {
+		s.nc.SetWriteDeadline(longAgo)
+		close(canceled)
+	})
 	n, err := s.nc.Write(p)
-	if !stop() && err == nil { // it may set its deadline only now; the write is done, so the call goes on
-		s.nc.SetWriteDeadline(time.Time{})
+	if !stop() {
+		<-canceled
 	}
+	s.nc.SetWriteDeadline(time.Time{}) // later writes are short and have none
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, errGaveUp
 	}

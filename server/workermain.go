@@ -39,7 +39,7 @@ func workerMain() {
 	if setupErr != nil {
 		link.Send(control.WorkerFailed, setupErr)
 	} else {
-		link.Send(control.WorkerReady, nil)
+		w.ready()
 	}
 	kind, err := takeConnection(w, link)
 	if err != nil {
@@ -84,6 +84,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	file.Close()
 	w := newWorker(svc, config, slot)
+	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
