@@ -17,7 +17,7 @@ type conn struct {
 	in *instance
 	id uint64
 
-	exit chan struct{} // closed when how is set
+	exit chan struct{} // closed when how is set, under mu
 
 	mu      sync.Mutex // guards all below
 	how     *wire.Exit
@@ -44,7 +44,7 @@ func (c *conn) Exit(ctx context.Context) *wire.Exit {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.how
+	return c.how // known or not
 }
 
 // OnRetire implements wire.Lifeline.

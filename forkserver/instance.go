@@ -37,7 +37,8 @@ type instance struct {
 	dead   chan struct{} // closed when the process was reaped and nothing of it is left to read
 	err    error         // how it ended; set before dead is closed
 
-	answered bool // guarded by the Process's mu
+	answered bool          // guarded by the Process's mu
+	decided  chan struct{} // closed when the answer was accepted, or refused
 
 	readers sync.WaitGroup // of ctl and output
 	pinger  pinger
@@ -62,31 +63,40 @@ func (p *Process) launch(ctx context.Context) (*instance, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, max, fmt.Errorf("no answer within StartTimeout (%v)", max))
 		defer cancel()
 	}
-	in := &instance{p: p, ready: make(chan control.Ready, 1), dead: make(chan struct{}), conns: map[uint64]*conn{}}
+	in := &instance{p: p, ready: make(chan control.Ready, 1), decided: make(chan struct{}),
+		dead: make(chan struct{}), conns: map[uint64]*conn{}}
 	if err := in.spawn(); err != nil {
 		return nil, err
 	}
 	go in.run()
 	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
 		Listeners: len(p.listeners), Events: p.config.OnEvent != nil, Path: p.config.Path}
-	in.ctl.Send(control.AppConfig, config) // if it fails, the server has died, which the wait below sees
+	// Large setup data blocks until the server reads it. If sending fails, the server has died, which is seen below.
+	go in.ctl.Send(control.AppConfig, config)
+	if err := in.await(ctx); err != nil {
+		close(in.decided)
+		in.kill()
+		return nil, err
+	}
+	return in, nil // serveBy decides
+}
+
+// await waits for the server's answer, and checks it.
+func (in *instance) await(ctx context.Context) error {
 	select {
 	case r := <-in.ready:
 		if r.Err != "" {
-			<-in.dead
-			return nil, errors.New(r.Err)
+			return errors.New(r.Err)
 		}
-		if p.config.Path == "" && r.Build != role.Build() {
-			in.kill()
-			return nil, fmt.Errorf("the program's file was replaced since this process began, and the server is the new one: restart the program")
+		if in.p.config.Path == "" && r.Build != role.Build() {
+			return errors.New("the program's file was replaced since this process began, and the server is the new one: restart the program")
 		}
+		return nil
 	case <-in.dead:
-		return nil, in.startError()
+		return in.startError()
 	case <-ctx.Done():
-		in.kill()
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return in, nil
 }
 
 // startError tells why a server ended before it answered.
@@ -153,7 +163,7 @@ func (in *instance) spawn() (err error) {
 		Env:   role.Mark(p.config.Env, role.Server, 0),
 		Dir:   p.config.Dir,
 		Files: append([]*os.File{null, w}, files[1:]...), // stdout and stderr are one pipe
-		Death: syscall.SIGCONT,
+		Death: syscall.SIGKILL,                           // until Init in the server sets another: see package role
 	})
 	return err
 }
@@ -236,6 +246,7 @@ func (in *instance) readControl() {
 				case in.ready <- r:
 				default:
 				}
+				<-in.decided // what follows is for a server that was accepted
 			}
 		case control.ServerExit:
 			var e control.Exit
@@ -347,7 +358,7 @@ func (in *instance) ask(t control.Type) {
 	in.asked = true
 	in.mu.Unlock()
 	in.handing.Unlock()
-	in.ctl.Send(t, nil)
+	go in.ctl.Send(t, nil) // a stopped server may not read
 }
 
 // isGone reports whether the server takes no connections any more.

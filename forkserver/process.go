@@ -130,6 +130,7 @@ func (p *Process) serveBy(in *instance) {
 	p.change()
 	p.mu.Unlock()
 	p.serverEvent(server.ServerStarted, in.pid(), nil)
+	close(in.decided)
 	if ending { // Close did not see it
 		in.close()
 	}
@@ -193,11 +194,12 @@ func (p *Process) end() []*instance {
 // killed. It returns when all are reaped, or after a few seconds with an error that names the pids that would not
 // die. A second Close waits for the first. Close of a Process without a server returns nil; Err tells why it has none.
 func (p *Process) Close() error {
+	all := p.end()
+	p.closeListeners()
 	var errs []error
-	for _, in := range p.end() {
+	for _, in := range all {
 		errs = append(errs, in.close())
 	}
-	p.closeListeners()
 	if err := errors.Join(errs...); err != nil {
 		return err // something does not die: don't wait for it
 	}
@@ -209,12 +211,14 @@ func (p *Process) Close() error {
 // by their pools, and the others are when their checkout is released. When ctx ends first, it closes the server and
 // returns the context's error.
 func (p *Process) Shutdown(ctx context.Context) error {
-	for _, in := range p.end() {
+	all := p.end()
+	p.closeListeners()
+	for _, in := range all {
 		in.drain()
 	}
 	select {
 	case <-p.done:
-		return p.closeListeners()
+		return nil
 	case <-ctx.Done():
 		p.Close()
 		return context.Cause(ctx)

@@ -32,7 +32,7 @@ func serverMain() {
 	if err != nil {
 		fail(err)
 	}
-	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}}
+	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, ready: make(chan struct{})}
 	if err := p.configure(); err != nil {
 		ctl.Send(control.ServerReady, control.Ready{Err: err.Error()})
 		fail(err)
@@ -43,6 +43,7 @@ func serverMain() {
 	if err := ctl.Send(control.ServerReady, control.Ready{Build: role.Build()}); err != nil {
 		fail(err)
 	}
+	close(p.ready)
 	p.obey()
 }
 
@@ -56,6 +57,7 @@ func fail(err error) {
 type serverProcess struct {
 	ctl    *control.Conn
 	srv    *server.Server
+	ready  chan struct{} // closed when the app has been told that the server is
 	served sync.Once
 
 	mu    sync.Mutex // guards kills
@@ -81,6 +83,7 @@ func (p *serverProcess) configure() error {
 		p.srv.SetupData = cbor.RawMessage(c.SetupData)
 	}
 	p.srv.OnEvent = func(e server.Event) {
+		<-p.ready // a standby's start is not an event before the server's
 		if e.Type == server.WorkerReady {
 			p.served.Do(func() { p.ctl.Send(control.ServerServes, nil) })
 		}

@@ -2,7 +2,6 @@ package forkserver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -79,12 +78,10 @@ func newProcess(s *server.Service, c Config) (*Process, error) {
 	return p, nil
 }
 
-func (p *Process) closeListeners() error {
-	var errs []error
+func (p *Process) closeListeners() {
 	for _, l := range p.listeners {
-		errs = append(errs, l.Close())
+		l.Close()
 	}
-	return errors.Join(errs...)
 }
 
 // Addrs returns the addresses that the server listens on, in the order of Config.Listen: with port 0, the port that

@@ -15,6 +15,7 @@ import (
 // instance can't exist here: there is no way to hand a connection to another process.
 type instance struct {
 	answered bool
+	decided  chan struct{}
 	dead     chan struct{}
 	err      error
 }

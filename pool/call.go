@@ -108,12 +108,15 @@ func (w *worker) take(c *wire.Call, s *settings) error {
 	if w.stream.canceled {
 		return w.canceled(c, w.in.Err)
 	}
+	if w.end == endSetup { // it was tried again
+		w.end = ""
+	}
 	if w.in.Type == wire.TypeOK {
 		return w.in.Decode(c.Reply)
 	}
 	re := w.in.Err
 	if msg, setup := strings.CutPrefix(re.Message, "setup exception: "); setup && w.pool.config.Wire == wire.JSON {
-		w.end = endError
+		w.end = endSetup
 		return &wire.SetupError{Message: msg}
 	}
 	w.failed = true
@@ -140,11 +143,12 @@ func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent time
 	var codec *wire.CodecError
 	var violation *wire.ProtocolError
 	switch {
-	case errors.As(err, &codec): // nothing was sent
+	case errors.As(err, &codec): // nothing was sent, and so no Last
+		w.out.Last = false
 		return err
 	case errors.As(err, &violation):
 		w.end = endProtocol
-		w.kill(err.Error())
+		w.dismiss(endProtocol, err.Error())
 		return err
 	case errors.Is(err, errGaveUp):
 		return w.gaveUp(ctx, c, s, sent)
@@ -160,11 +164,11 @@ func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent tim
 	ran := time.Since(sent)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		w.end = endCanceled
-		w.kill("its call was canceled and did not return")
+		w.dismiss(endCanceled, "its call was canceled and did not return")
 		return &CanceledError{Pool: w.pool.config.Name, Method: c.Method, Err: causeOf(ctx)}
 	}
 	w.end = endTimeout
-	w.kill("its call timed out")
+	w.dismiss(endTimeout, "its call timed out")
 	return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: ran}
 }
 
@@ -180,7 +184,11 @@ func (w *worker) replay(ld any, to hclog.Logger) {
 
 func (w *worker) replayLogs(l *wire.LogDefer, pid int, to hclog.Logger) {
 	for _, r := range l.Logs {
-		args := []any{"pid", pid, "timestamp", l.Time(r)}
+		args := make([]any, 0, 4)
+		if pid != 0 { // the JSON wire doesn't tell
+			args = append(args, "pid", pid)
+		}
+		args = append(args, "timestamp", l.Time(r))
 		switch d := r.Data.(type) {
 		case nil:
 		case map[string]any:

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ type Checkout struct {
 	handle  *handle
 	running bool
 	queue   []*turn
-	err     error // that sticks
+	err     error  // that sticks
+	why     string // Abort or Release has ended the worker, under a call or before it
 }
 
 // turn is a call that waits for those before it.
@@ -31,9 +33,10 @@ type turn struct {
 	ctx  context.Context
 	// begin is closed when the turn has come, or err is set. It is nil for Go: then the call is run by whoever ends the
 	// one before.
-	begin chan struct{}
-	w     *worker
-	err   error
+	begin  chan struct{}
+	queued time.Time
+	w      *worker
+	err    error
 }
 
 // Pid returns the process id of the worker, or 0 if its wire doesn't tell.
@@ -58,7 +61,7 @@ func (c *Checkout) Do(ctx context.Context, call *wire.Call) error {
 	c.running = true
 	w := c.w
 	c.mu.Unlock()
-	return c.run(ctx, w, call)
+	return c.run(ctx, w, call, 0)
 }
 
 // unusable returns why no call can be made. The caller holds mu.
@@ -74,35 +77,33 @@ func (c *Checkout) unusable() error {
 
 // waitTurn queues the call, waits until it may run, and runs it. The caller holds mu; waitTurn unlocks it.
 func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
-	t := &turn{call: call, ctx: ctx, begin: make(chan struct{})}
+	t := &turn{call: call, ctx: ctx, queued: time.Now(), begin: make(chan struct{})}
 	c.queue = append(c.queue, t)
 	c.mu.Unlock()
-	queued := time.Now()
 	select {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.v.p.late(ctx, call.Method, time.Time{}, time.Now(), queued)
+			return c.v.p.late(ctx, call.Method, time.Time{}, time.Now(), t.queued)
 		}
 		<-t.begin // its turn came at the same moment
 	}
 	if t.err != nil {
 		return t.err
 	}
-	return c.run(ctx, t.w, call)
+	return c.run(ctx, t.w, call, time.Since(t.queued))
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
 func (c *Checkout) leave(t *turn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, x := range c.queue {
-		if x == t {
-			c.queue = append(c.queue[:i], c.queue[i+1:]...)
-			return true
-		}
+	i := slices.Index(c.queue, t)
+	if i < 0 {
+		return false
 	}
-	return false
+	c.queue = slices.Delete(c.queue, i, i+1)
+	return true
 }
 
 // Go queues the call behind those before it and returns at once. See Do.
@@ -114,28 +115,45 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		call.Finish(err)
 		return
 	}
-	t := &turn{call: call, ctx: ctx}
+	t := &turn{call: call, ctx: ctx, queued: time.Now(), w: c.w}
 	if c.running {
 		c.queue = append(c.queue, t)
 		return
 	}
 	c.running = true
-	go c.runTurn(t, c.w)
+	go c.runTurn(t)
 }
 
-func (c *Checkout) runTurn(t *turn, w *worker) { t.call.Finish(c.run(t.ctx, w, t.call)) }
+func (c *Checkout) runTurn(t *turn) {
+	t.call.Finish(c.run(t.ctx, t.w, t.call, time.Since(t.queued)))
+}
 
-// run runs a call whose turn it is, and lets the next one run.
-func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call) error {
-	err := w.call(ctx, call, &c.v.s, time.Now(), false)
+// run runs a call whose turn it is, after it was queued for as long as said, and lets the next one run.
+func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued time.Duration) (err error) {
+	returned := false
+	defer func() {
+		if !returned { // by a panic in the caller's own code
+			w.abandon()
+			c.ended(w, errPanicked)
+		}
+	}()
+	err = w.call(ctx, call, &c.v.s, time.Now(), false)
+	call.Cost.Queued += queued
+	returned = true
+	return c.ended(w, err)
+}
+
+// ended does what follows from a call's end, and returns the call's error.
+func (c *Checkout) ended(w *worker, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running = false
-	if c.err != nil { // by Abort, or Release, which ended the worker under the call
+	if c.why != "" { // the worker was ended under the call
+		w.end = c.why
 		if err != nil {
 			err = c.err
 		}
-	} else if w.end != "" && w.end != endPanic {
+	} else if !w.usable() {
 		c.err = err
 	}
 	if c.w == nil { // released meanwhile: whoever runs the last call gives the worker back
@@ -155,23 +173,20 @@ func (c *Checkout) next() {
 		return
 	}
 	t := c.queue[0]
-	c.queue = append(c.queue[:0], c.queue[1:]...)
+	c.queue[0], c.queue = nil, c.queue[1:]
 	c.running = true
 	t.w = c.w
 	if t.begin != nil {
 		close(t.begin)
 		return
 	}
-	go c.runTurn(t, c.w)
+	go c.runTurn(t)
 }
 
 // skip ends all that is queued, because a call has failed. The caller holds mu.
 func (c *Checkout) skip(err error) {
 	for _, t := range c.queue {
-		skipped := err
-		if c.err == nil {
-			skipped = &SkippedError{Method: t.call.Method, Err: err}
-		}
+		skipped := &SkippedError{Method: t.call.Method, Err: err}
 		if t.begin != nil {
 			t.err = skipped
 			close(t.begin)
@@ -193,8 +208,7 @@ func (c *Checkout) Abort(err error) {
 	if c.unusable() != nil {
 		return
 	}
-	c.err = err
-	c.end(endAborted)
+	c.stop(endAborted, "its checkout was aborted", err)
 }
 
 // Release gives the worker back. A second Release does nothing. A call that still runs ends with ErrClosed, and so do
@@ -206,33 +220,30 @@ func (c *Checkout) Release() {
 	if w == nil {
 		return
 	}
-	c.w = nil
 	if !c.running {
+		c.w = nil
 		c.giveBack(w)
 		return
 	}
 	if c.err == nil {
-		c.err = ErrClosed
+		c.stop(endReleased, "its checkout was released during a call", ErrClosed)
 	}
-	w.kill("its checkout was released during a call")
-	c.skip(c.err)
+	c.w = nil
 }
 
-// end kills the worker. The caller holds mu.
-func (c *Checkout) end(why string) {
-	c.w.kill(why)
+// stop ends the worker, for the reason that Stat counts and the one that its Exit tells. err sticks. The caller holds
+// mu.
+func (c *Checkout) stop(reason, detail string, err error) {
+	c.why, c.err = reason, err
+	c.w.dismiss(reason, detail)
 	if !c.running {
-		c.w.end = why
-		return
+		c.w.end = reason
 	}
-	c.skip(c.err)
+	c.skip(err)
 }
 
 // giveBack returns the worker, which no call uses, to the pool. The caller holds mu.
 func (c *Checkout) giveBack(w *worker) {
-	if w.end == "" && c.err != nil {
-		w.end = endReleased
-	}
 	w.handle, c.handle = c.handle, nil
 	w.pool.release(w)
 }

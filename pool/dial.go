@@ -86,7 +86,7 @@ func (c *netConn) askExit(ctx context.Context, a wire.Ask) *wire.Exit {
 }
 
 // Spread returns a dialer that spreads a pool's workers over several servers: each new connection goes to the server
-// with the fewest. A server that can't be reached is left out for a second.
+// with the fewest. A server that can't be reached is left out for a second, and one that has gone for good from then on.
 func Spread(dialers ...Dialer) Dialer {
 	s := &spread{}
 	for _, d := range dialers {
@@ -104,6 +104,7 @@ type target struct {
 	Dialer
 	conns int
 	until time.Time // left out until then
+	gone  error     // why it won't come back, or nil
 }
 
 const leaveOut = time.Second
@@ -121,16 +122,44 @@ func (s *spread) DialWire(ctx context.Context, kind wire.Kind) (net.Conn, error)
 		if err == nil {
 			return newSpreadConn(s, t, c), nil
 		}
-		errs = append(errs, err)
-		s.mu.Lock()
-		t.conns--
-		t.until = time.Now().Add(leaveOut)
-		s.mu.Unlock()
+		if !s.failed(t, err) {
+			errs = append(errs, err)
+		}
 	}
-	if errs == nil {
-		errs = append(errs, errors.New("no server can be reached at present"))
+	return nil, fmt.Errorf("bullpen: spread: %w", s.why(errs))
+}
+
+// failed leaves a target out. It reports whether that is for good.
+func (s *spread) failed(t *target, err error) (gone bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.conns--
+	t.until = time.Now().Add(leaveOut)
+	if gone = errors.Is(err, wire.ErrServerGone); gone {
+		t.gone = err
 	}
-	return nil, fmt.Errorf("bullpen: spread: %w", errors.Join(errs...))
+	return gone
+}
+
+// why sums up why no target could be reached: errs, unless all have gone for good.
+func (s *spread) why(errs []error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var gone []error
+	for _, t := range s.targets {
+		if t.gone != nil {
+			gone = append(gone, t.gone)
+		}
+	}
+	switch {
+	case len(s.targets) == 0:
+		return fmt.Errorf("%w: there was none", wire.ErrServerGone)
+	case len(gone) == len(s.targets):
+		return errors.Join(gone...)
+	case errs == nil:
+		return errors.New("no server can be reached at present")
+	}
+	return errors.Join(errs...)
 }
 
 // pick returns the target with the fewest connections, and counts one more for it.
@@ -140,7 +169,7 @@ func (s *spread) pick() *target {
 	now := time.Now()
 	var best *target
 	for _, t := range s.targets {
-		if t.until.After(now) {
+		if t.gone != nil || t.until.After(now) {
 			continue
 		}
 		if best == nil || t.conns < best.conns {

@@ -17,6 +17,8 @@ var (
 	ErrClosed = errors.New("bullpen: the pool or checkout is closed")
 	// ErrAborted is what Abort(nil) ends a checkout with.
 	ErrAborted = errors.New("bullpen: the checkout was aborted")
+	// errPanicked is what ends a checkout under whose call the app's own code has panicked.
+	errPanicked = errors.New("bullpen: a call on the checkout panicked in the app, in an argument's encoding or the logger")
 	// ErrServerGone says that the server process has ended for good, and with it its workers.
 	ErrServerGone = wire.ErrServerGone
 )
@@ -82,7 +84,7 @@ type TimeoutError struct {
 
 // Holder is a checkout that holds a worker.
 type Holder struct {
-	Pid    int
+	Pid    int           // 0 if the wire doesn't tell
 	Method string        // the call that runs, or the last one
 	For    time.Duration // since the checkout
 }
@@ -106,7 +108,11 @@ func (e *TimeoutError) Error() string {
 			fmt.Fprintf(&b, ", and %d more", len(e.Holders)-i)
 			break
 		}
-		fmt.Fprintf(&b, "; worker %d is held for %v", h.Pid, h.For.Round(time.Millisecond))
+		name := "a worker"
+		if h.Pid != 0 {
+			name = fmt.Sprintf("worker %d", h.Pid)
+		}
+		fmt.Fprintf(&b, "; %s is held for %v", name, h.For.Round(time.Millisecond))
 		if h.Method != "" {
 			fmt.Fprintf(&b, " (%q)", h.Method)
 		}

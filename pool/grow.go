@@ -12,8 +12,9 @@ import (
 // retry slows the pool's tries to connect while they fail.
 type retry struct {
 	last   error         // of the last try; nil after a success
+	gone   bool          // the dialer has said that the server won't come back: only who asks for a worker causes a try
 	delay  time.Duration // of the last pause; 0 after a call was served
-	paused bool // until a timer has grow called
+	paused bool          // until a timer has grow called
 }
 
 const (
@@ -29,7 +30,9 @@ func (p *Pool) grow() {
 	}
 	have := len(p.workers) + p.connecting
 	want := max(p.queue.n-p.connecting, 0) + have
-	want = max(want, p.config.MinWorkers)
+	if !p.fails.gone {
+		want = max(want, p.config.MinWorkers)
+	}
 	if p.shutting { // only for those who wait still
 		want = min(want, have+max(p.queue.n-p.connecting, 0))
 	}
@@ -61,7 +64,7 @@ func (p *Pool) connect(leaving *worker) {
 	case p.closed:
 		err = ErrClosed
 	default:
-		p.fails.last = nil // its delay stays until a worker has served a call
+		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
 		w.since = time.Now() // until it is delivered
@@ -93,8 +96,9 @@ func (p *Pool) failed(err error) {
 	}
 	var setup *wire.SetupError
 	var died *WorkerDiedError
+	p.fails.gone = errors.Is(err, wire.ErrServerGone)
 	switch {
-	case errors.Is(err, wire.ErrServerGone) && !errors.As(err, &died):
+	case p.fails.gone:
 		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
 			w.ready <- grant{err: fmt.Errorf("pool %q: %w", p.config.Name, err)}
 		}
@@ -109,7 +113,7 @@ func (p *Pool) failed(err error) {
 		p.config.Logger.Debug("the server can't be reached", "pool", p.config.Name, "error", err)
 	}
 	p.checkDrained()
-	if p.fails.paused {
+	if p.fails.paused || p.fails.gone {
 		return
 	}
 	p.fails.delay = min(max(2*p.fails.delay, retryFirst), retryMax)
@@ -122,8 +126,19 @@ func (p *Pool) failed(err error) {
 	})
 }
 
-// dial connects, and exchanges hellos.
+// dial has a worker made that is ready to be used. One that dies on the way because its server is closing says little:
+// then the dialer, asked again, tells whether there is another server.
 func (p *Pool) dial() (*worker, error) {
+	w, err := p.dialOnce()
+	var died *WorkerDiedError
+	if errors.As(err, &died) && died.Exit.Reason == wire.ExitShutdown {
+		return p.dialOnce()
+	}
+	return w, err
+}
+
+// dialOnce connects, and exchanges hellos.
+func (p *Pool) dialOnce() (*worker, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, dialTimeout)
 	defer cancel()
 	nc, err := dialWire(ctx, p.dialer, p.config.Wire)

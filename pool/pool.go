@@ -18,6 +18,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +29,11 @@ import (
 type Pool struct {
 	config Config
 	dialer Dialer
+	own    View // the pool's own settings
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	work   sync.WaitGroup // goroutines that connect, settle or run a Go call
+	work   sync.WaitGroup // goroutines that connect or settle; added to under mu, and not once closed is set
 
 	// mu guards all below. Nothing that can block is done under it.
 	mu         sync.Mutex
@@ -44,7 +46,7 @@ type Pool struct {
 	idleTimer  *time.Timer
 	closed     bool
 	shutting   bool
-	drained    chan struct{} // closed when nothing is checked out, if Shutdown waits
+	drained    chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
 	stat       counters
 }
 
@@ -58,6 +60,7 @@ func New(d Dialer, c Config) (*Pool, error) {
 		return nil, errors.New("bullpen: pool.Config.Wire is neither wire.Binary nor wire.JSON")
 	}
 	p := &Pool{config: c.withDefaults(d), dialer: d, workers: map[*worker]struct{}{}}
+	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,36 +71,51 @@ func New(d Dialer, c Config) (*Pool, error) {
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.config.Name }
 
-// acquire takes a worker, waiting for it if need be until ctx ends or the deadline passes. A zero deadline is none.
+// acquire takes a worker, waiting for it if need be until ctx ends or the timeout has passed since start. A timeout of
+// 0 is none.
 func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Duration) (*worker, error) {
-	p.mu.Lock()
-	if p.closed || p.shutting {
-		p.mu.Unlock()
-		return nil, ErrClosed
+	w, wait, err := p.enter()
+	if wait != nil {
+		return p.await(ctx, wait, start, timeout)
 	}
-	if n := len(p.idle); n > 0 {
+	return w, err
+}
+
+// enter takes an idle worker, or a place in the queue that await must be called for.
+func (p *Pool) enter() (*worker, *waiter, error) {
+	for {
+		p.mu.Lock()
+		n := len(p.idle)
+		if n == 0 || p.closed || p.shutting {
+			defer p.mu.Unlock()
+			wait, err := p.line()
+			return nil, wait, err
+		}
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
-		stale := w.lease(start)
-		p.stat.checkouts++
+		stale := w.lease(time.Now())
 		p.mu.Unlock()
 		if !stale || !w.probe() {
-			return w, nil
+			return w, nil, nil
 		}
 		p.discard(w, endDied)
-		return p.acquire(ctx, start, timeout)
 	}
-	if p.full() {
+}
+
+// line takes a place in the queue. The caller holds mu.
+func (p *Pool) line() (*waiter, error) {
+	switch {
+	case p.closed || p.shutting:
+		return nil, ErrClosed
+	case p.full():
 		p.stat.refused++
-		p.mu.Unlock()
 		return nil, ErrQueueFull
 	}
 	w := p.queue.push()
 	p.stat.waited++
 	p.grow()
-	p.mu.Unlock()
-	return p.await(ctx, w, start, timeout)
+	return w, nil
 }
 
 // full reports whether nobody else may wait. Those for whom a worker can still be started don't count. The caller holds
@@ -133,6 +151,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, start time.Time, timeout ti
 		return g.worker, g.err
 	}
 	err := p.waitError(ctx, cause, time.Since(start))
+	p.checkDrained()
 	p.mu.Unlock()
 	w.recycle()
 	return nil, err
@@ -185,7 +204,6 @@ func (p *Pool) put(w *worker) {
 func (p *Pool) deliver(w *worker) {
 	if first := p.queue.pop(); first != nil {
 		w.lease(time.Now())
-		p.stat.checkouts++
 		first.ready <- grant{worker: w}
 		return
 	}
@@ -198,12 +216,18 @@ func (p *Pool) deliver(w *worker) {
 
 // discard ends a worker for the given reason, and replaces it if it is needed.
 func (p *Pool) discard(w *worker, reason string) {
+	p.expel(w, reason)
+	w.close()
+}
+
+// expel takes a worker that is dead, or about to be, out of the pool, and replaces it if it is needed. Somebody may
+// still hold it.
+func (p *Pool) expel(w *worker, reason string) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.drop(w, reason)
 	p.grow()
 	p.checkDrained()
-	p.mu.Unlock()
-	w.close()
 }
 
 // drop forgets a worker. The caller holds mu.
@@ -212,19 +236,15 @@ func (p *Pool) drop(w *worker, reason string) {
 		return
 	}
 	delete(p.workers, w)
-	for i, x := range p.idle {
-		if x == w {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			break
-		}
+	if i := slices.Index(p.idle, w); i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
 	}
 	p.stat.end(reason)
 }
 
 // release takes a worker back after a checkout, and retires it if it has to go.
 func (p *Pool) release(w *worker) {
-	usable := w.end == "" && (!w.failed || p.config.ReuseAfterError)
-	if usable && (w.hello.Hook || p.config.Wire == wire.JSON) {
+	if w.tell() {
 		p.settle(w)
 		return
 	}
@@ -246,6 +266,7 @@ func (p *Pool) sort(w *worker) {
 // Why the pool ended a worker, as Stat counts it.
 const (
 	endError     = "error"
+	endSetup     = "setup failed"
 	endPanic     = "panic"
 	endCheckouts = "max checkouts"
 	endIdle      = "idle"
@@ -259,4 +280,5 @@ const (
 	endLost      = "checkout lost"
 	endHook      = "checkout done failed"
 	endProtocol  = "protocol violation"
+	endCaller    = "the caller panicked"
 )

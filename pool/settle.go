@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -16,20 +17,44 @@ func (p *Pool) settle(w *worker) {
 		p.sort(w)
 		return
 	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		p.discard(w, endClosed)
+		return
+	}
 	p.work.Add(1)
+	w.settling = true
+	p.mu.Unlock()
 	go func() {
 		defer p.work.Done()
 		if err := w.settled(); err != nil {
-			if p.ctx.Err() == nil {
-				p.config.Logger.Warn("a worker was ended after its release", "pool", p.config.Name, "pid", w.pid(), "error", err)
-			}
-			w.kill("it did not acknowledge its release")
-			p.discard(w, endHook)
-			return
+			w.unsettled(err)
 		}
+		w.stream.done()
 		p.sort(w)
 	}()
 }
+
+// unsettled ends a worker that did not acknowledge its release, and reports how that came.
+func (w *worker) unsettled(err error) {
+	if w.pool.ctx.Err() != nil {
+		w.end = endClosed
+		w.kill("its pool was closed")
+		return
+	}
+	var violation *wire.ProtocolError
+	if errors.Is(err, errGaveUp) || errors.As(err, &violation) {
+		w.end = endHook
+		w.dismiss(endHook, "it did not acknowledge its release")
+	} else {
+		w.pool.expel(w, endHook)
+		err = w.died(err, hookName, nil)
+	}
+	w.pool.config.Logger.Warn("a worker ended after its release", "pool", w.pool.config.Name, "pid", w.pid(), "error", err)
+}
+
+const hookName = "CheckoutDone" // stands for a method in errors
 
 // settled sends dn, unless the last call has said so, and waits for the acknowledgement.
 func (w *worker) settled() error {
@@ -39,14 +64,13 @@ func (w *worker) settled() error {
 		deadline = now.Add(t)
 	}
 	w.stream.begin(w.pool.ctx, now, deadline)
-	defer w.stream.done()
 	if !w.out.Last {
 		w.out = wire.Message{Type: wire.TypeDn}
 		if err := w.conn.Write(&w.out); err != nil {
 			return err
 		}
 	}
-	w.out.Last = false
+	w.out.Last, w.stream.writing = false, false
 	if err := w.conn.Read(&w.in); err != nil {
 		return err
 	}

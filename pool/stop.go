@@ -5,11 +5,10 @@ import (
 )
 
 // Close is the end, now: who waits gets ErrClosed, calls that run end with ErrClosed and their workers are killed,
-// idle workers end. It returns when all goroutines of the pool have. A second Close does nothing. The server is not the
+// idle workers end. It returns when all goroutines of the pool have. A second Close waits for the first. The server is not the
 // pool's; close it before or after.
 func (p *Pool) Close() error {
 	p.mu.Lock()
-	first := !p.closed
 	p.closed = true
 	for w := p.queue.pop(); w != nil; w = p.queue.pop() {
 		w.ready <- grant{err: ErrClosed}
@@ -26,10 +25,8 @@ func (p *Pool) Close() error {
 	if p.idleTimer != nil {
 		p.idleTimer.Stop()
 	}
+	p.checkDrained()
 	p.mu.Unlock()
-	if !first {
-		return nil
-	}
 	p.cancel()
 	for _, w := range idle {
 		w.close()
@@ -61,15 +58,18 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	}
 }
 
-// checkDrained tells Shutdown that nobody waits and nothing is out. The caller holds mu.
+// checkDrained tells Shutdown that nobody waits and nothing is out, or that somebody has called Close. The caller holds
+// mu.
 func (p *Pool) checkDrained() {
-	if p.drained == nil || p.queue.n > 0 {
+	if p.drained == nil {
 		return
 	}
+	busy := p.queue.n > 0
 	for w := range p.workers {
-		if !w.since.IsZero() {
-			return
-		}
+		busy = busy || !w.since.IsZero()
+	}
+	if busy && !p.closed {
+		return
 	}
 	select {
 	case <-p.drained:

@@ -64,7 +64,7 @@ func (s *stream) done() {
 		s.stop()
 		s.armed = time.Time{}
 	}
-	s.ctx, s.stop = nil, nil
+	s.ctx, s.stop, s.slow = nil, nil, false
 }
 
 // Read reads for as long as the call has patience, and then returns errGaveUp.
@@ -127,16 +127,16 @@ func (s *stream) Write(p []byte) (int, error) {
 		return s.nc.Write(p)
 	}
 	s.nc.SetWriteDeadline(s.deadline)
-	expired := make(chan struct{})
+	canceled := make(chan struct{})
 	stop := context.AfterFunc(s.ctx, func() {
 		s.nc.SetWriteDeadline(longAgo)
-		close(expired)
+		close(canceled)
 	})
 	n, err := s.nc.Write(p)
 	if !stop() {
-		<-expired
+		<-canceled
 	}
-	s.nc.SetWriteDeadline(time.Time{}) // the short writes that follow have none
+	s.nc.SetWriteDeadline(time.Time{}) // later writes are short and have none
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, errGaveUp
 	}

@@ -23,12 +23,7 @@ var (
 )
 
 // With returns a view of the pool in which c overrides the pool's settings.
-func (p *Pool) With(c CheckoutConfig) *View { return p.view().With(c) }
-
-// view returns the pool's own settings.
-func (p *Pool) view() *View {
-	return &View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger}}
-}
+func (p *Pool) With(c CheckoutConfig) *View { return p.own.With(c) }
 
 // With returns a view in which c overrides v's settings.
 func (v *View) With(c CheckoutConfig) *View {
@@ -51,29 +46,50 @@ func (v *View) With(c CheckoutConfig) *View {
 // Do runs the call on the next free worker: checkout, call, release. It returns the call's error; see the package's
 // errors. A call that provably never reached its worker is sent to another one.
 func (p *Pool) Do(ctx context.Context, call *wire.Call) error {
-	return p.do(ctx, call, &settings{timeout: p.config.Timeout, logger: p.config.Logger})
+	return p.own.Do(ctx, call)
 }
 
 // Do runs the call on the next free worker. See Pool.Do.
-func (v *View) Do(ctx context.Context, call *wire.Call) error { return v.p.do(ctx, call, &v.s) }
-
-func (p *Pool) do(ctx context.Context, call *wire.Call, s *settings) error {
+func (v *View) Do(ctx context.Context, call *wire.Call) error {
 	start := time.Now()
+	w, err := v.p.acquire(ctx, start, v.s.timeout)
+	return v.do(ctx, call, start, w, err)
+}
+
+// do runs the call on w, or ends it with the error of a wait for w.
+func (v *View) do(ctx context.Context, call *wire.Call, start time.Time, w *worker, err error) error {
 	for try := 0; ; try++ {
-		w, err := p.acquire(ctx, start, s.timeout)
 		if err != nil {
 			return named(err, call.Method)
 		}
-		err = w.call(ctx, call, s, start, true)
-		p.release(w)
-		var died *WorkerDiedError
-		if err == nil || try == maxTries || !errors.As(err, &died) || !died.Unread {
+		err = v.once(ctx, call, start, w)
+		if err == nil || try == maxTries || !unread(err) {
 			return err
 		}
+		w, err = v.p.acquire(ctx, start, v.s.timeout)
 	}
 }
 
 const maxTries = 5 // for a call that no worker has read
+
+func unread(err error) bool {
+	var died *WorkerDiedError
+	return errors.As(err, &died) && died.Unread
+}
+
+// once runs the call on w, and releases it.
+func (v *View) once(ctx context.Context, call *wire.Call, start time.Time, w *worker) error {
+	returned := false
+	defer func() {
+		if !returned { // by a panic in the caller's own code
+			w.abandon()
+		}
+		v.p.release(w)
+	}()
+	err := w.call(ctx, call, &v.s, start, true)
+	returned = true
+	return err
+}
 
 // named puts the method into the error of a wait for a worker.
 func named(err error, method string) error {
@@ -86,13 +102,20 @@ func named(err error, method string) error {
 	return err
 }
 
-// Go runs the call on the next free worker, and returns at once.
-func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.view().Go(ctx, call) }
+// Go runs the call on the next free worker, and returns at once. The call's place in the queue is that of its Go.
+func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.own.Go(ctx, call) }
 
-// Go runs the call on the next free worker, and returns at once.
+// Go runs the call on the next free worker, and returns at once. See Pool.Go.
 func (v *View) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
-	go func() { call.Finish(v.Do(ctx, call)) }()
+	start := time.Now()
+	w, wait, err := v.p.enter()
+	go func() {
+		if wait != nil {
+			w, err = v.p.await(ctx, wait, start, v.s.timeout)
+		}
+		call.Finish(v.do(ctx, call, start, w, err))
+	}()
 }
 
 // Call runs a method by its name, for methods without a typed client. reply is a pointer that the result is decoded
@@ -109,10 +132,14 @@ func (v *View) Call(ctx context.Context, reply any, method string, args ...any) 
 // Checkout waits for a free worker, in order of arrival, for at most Timeout, and returns it for exclusive use. The
 // caller must Release it. Errors: *TimeoutError, ErrQueueFull, ErrClosed, what wraps ErrServerGone, *wire.SetupError and
 // *WorkerDiedError if workers can't be set up, and *CanceledError when ctx ends first.
-func (p *Pool) Checkout(ctx context.Context) (*Checkout, error) { return p.view().Checkout(ctx) }
+func (p *Pool) Checkout(ctx context.Context) (*Checkout, error) { return p.own.Checkout(ctx) }
 
 // Checkout waits for a free worker. See Pool.Checkout.
 func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
+	if ctx.Err() != nil {
+		now := time.Now()
+		return nil, v.p.late(ctx, "", time.Time{}, now, now)
+	}
 	w, err := v.p.acquire(ctx, time.Now(), v.s.timeout)
 	if err != nil {
 		return nil, err

@@ -32,9 +32,12 @@ type worker struct {
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
 	method  atomic.Pointer[string] // of the call that runs, or the last one
-	idleAt  time.Time              // guarded by the pool's mu, like the two below
-	since   time.Time              // of the checkout; zero while idle
-	wanted  bool                   // back, by its dialer
+
+	// The pool's mu guards all below.
+	idleAt   time.Time
+	since    time.Time // of the checkout; zero while idle
+	settling bool      // released, and in its CheckoutDone hook
+	wanted   bool      // back, by its dialer
 }
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
@@ -101,13 +104,24 @@ func (w *worker) watchEnd() {
 	w.life.OnRetire(func() { w.pool.recall(w) })
 }
 
-// recall takes a worker out of the pool: now if it is idle, and at its release otherwise.
+// recall takes a worker out of the pool: now if it is idle or has died, and at its release otherwise.
 func (p *Pool) recall(w *worker) {
+	reason, e := endRecalled, w.life.Exit(over)
 	p.mu.Lock()
+	switch {
+	case e == nil || e.Reason == wire.ExitShutdown:
+	case w.settling:
+		reason = endHook
+	default:
+		reason = endDied
+	}
 	w.wanted = true
 	idle := w.since.IsZero()
-	if idle {
-		p.gone(w)
+	if idle || e != nil {
+		p.drop(w, reason)
+		if idle && reason == endDied && !w.served && e.Reason != wire.ExitServerDied { // it slows its own replacement
+			p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
+		}
 		p.grow()
 		p.checkDrained()
 	}
@@ -117,37 +131,45 @@ func (p *Pool) recall(w *worker) {
 	}
 }
 
-// gone drops an idle worker that has ended, or is wanted back. One that died before it has served a call slows its own
-// replacement. The caller holds mu.
-func (p *Pool) gone(w *worker) {
-	ended, cancel := context.WithCancel(context.Background())
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	e := w.life.Exit(ended)
-	if e == nil {
-		p.drop(w, endRecalled)
-		return
-	}
-	p.drop(w, endDied)
-	if !w.served {
-		p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
-	}
-}
+	return ctx
+}()
 
 // lost reclaims the worker of a Checkout that was dropped without Release.
 func (p *Pool) lost(w *worker) {
+	if p.ctx.Err() != nil { // Close has ended the worker
+		p.discard(w, endClosed)
+		return
+	}
 	p.config.Logger.Error("a checkout was dropped without Release; its worker was ended", "pool", p.config.Name, "pid", w.pid(), "last method", w.running())
-	w.kill("its checkout was dropped without Release")
-	p.discard(w, endLost)
+	w.dismiss(endLost, "its checkout was dropped without Release")
+	w.close()
 }
 
 // lease begins a checkout. It reports whether the worker was idle so long that it may be dead unnoticed. The caller
 // holds the pool's mu.
 func (w *worker) lease(now time.Time) (stale bool) {
 	stale = w.life == nil && !w.idleAt.IsZero() && now.Sub(w.idleAt) > time.Second
-	w.since = now
+	w.since, w.settling = now, false
 	w.checkouts++
 	w.failed = false
+	w.pool.stat.checkouts++
 	return stale
+}
+
+// usable reports whether calls can be made on the worker in its present checkout.
+func (w *worker) usable() bool { return w.end == "" || w.end == endPanic || w.end == endSetup }
+
+// tell reports whether the worker, which is being released, is to be told so. An AnyEvent::Task client doesn't tell
+// those that it ends.
+func (w *worker) tell() bool {
+	if w.pool.config.Wire == wire.JSON {
+		return w.end == "" && (!w.failed || w.pool.config.ReuseAfterError)
+	}
+	return w.usable() && w.hello.Hook
 }
 
 // spent returns why a worker can't be used for another checkout, or "".
@@ -181,44 +203,75 @@ func (w *worker) kill(why string) {
 	}
 }
 
-// exitWait is how long a dead worker's server may take to tell how it died. exitPatience later the worker is killed: it
-// has closed its connection and lives on.
+// dismiss takes the worker out of the pool, for the given reason, and ends it, whatever it does.
+func (w *worker) dismiss(reason, why string) {
+	w.pool.expel(w, reason)
+	w.kill(why)
+}
+
+// abandon ends a worker when the app's own code has panicked in the middle of a call.
+func (w *worker) abandon() {
+	w.stream.done()
+	w.end = endCaller
+	w.dismiss(endCaller, "its caller panicked")
+}
+
+// A dead worker's server tells within a millisecond how it died, unless the machine is overloaded. It may take
+// exitWait, or as long as the call has time still, if that is more; but no longer than exitMax. After that the worker is
+// killed: it has closed its connection and lives on.
 const (
-	exitPatience = 50 * time.Millisecond
-	exitWait     = 150 * time.Millisecond
+	exitWait = 100 * time.Millisecond
+	exitMax  = time.Second
 )
 
 // exit asks how the worker ended.
 func (w *worker) exit() *wire.Exit {
-	unknown := &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
 	type asker interface {
 		askExit(context.Context, wire.Ask) *wire.Exit
 	}
 	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), exitPatience+exitWait)
-		defer cancel()
-		if e := nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number}); e != nil {
+		e := w.exitWithin(func(ctx context.Context) *wire.Exit {
+			return nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number})
+		})
+		if e != nil {
 			return e
 		}
 	}
-	if w.life == nil {
-		return unknown
-	}
-	for _, patience := range []time.Duration{exitPatience, exitWait} {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		e := w.life.Exit(ctx)
-		cancel()
-		if e != nil {
+	for try := 0; w.life != nil && try < 2; try++ {
+		if e := w.exitWithin(w.life.Exit); e != nil {
 			return e
 		}
 		w.life.Kill("it closed its connection")
 	}
-	return unknown
+	return &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
+}
+
+func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
+	patience := exitMax
+	if ctx := w.stream.ctx; ctx != nil { // nil for a hello
+		for _, deadline := range []time.Time{w.stream.deadline, ctxDeadline(ctx)} {
+			if !deadline.IsZero() {
+				patience = min(patience, time.Until(deadline))
+			}
+		}
+		if ctx.Err() != nil {
+			patience = 0
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), max(patience, exitWait))
+	defer cancel()
+	return ask(ctx)
+}
+
+func ctxDeadline(ctx context.Context) time.Time {
+	t, _ := ctx.Deadline()
+	return t
 }
 
 // died describes the end of the worker under a call. err is what the connection said.
 func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) error {
 	w.end = endDied
+	w.pool.expel(w, endDied)
 	w.nc.Close()
 	e := w.exit()
 	if e.Logs != nil && log != nil {
@@ -231,12 +284,13 @@ func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) e
 }
 
 // unread reports whether the connection's error proves that the worker never read the call. A unix socket that is closed
-// with something unread in it resets the other side; one that was read to its end does not.
+// with something unread in it resets the other side; one that was read to its end does not. On the JSON wire that proves
+// nothing: the newline behind a call may be left unread.
 func (w *worker) unread(err error) bool {
 	if w.stream.writing {
 		return true // the call did not even fit into the socket, or there was nobody to take it
 	}
-	if _, unix := w.nc.LocalAddr().(*net.UnixAddr); !unix || w.stream.canceled {
+	if _, unix := w.nc.LocalAddr().(*net.UnixAddr); !unix || w.stream.canceled || w.conn.Kind() == wire.JSON {
 		return false
 	}
 	return errors.Is(err, syscall.ECONNRESET)

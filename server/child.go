@@ -3,6 +3,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -51,13 +52,14 @@ type child struct {
 // spawn starts a worker: for conn, or if that is nil as a standby.
 func (s *supervisor) spawn(conn *connection) {
 	defer s.spawned()
-	var w *child
-	var err error
-	if conn == nil || conn.wanted() {
-		w, err = s.start()
+	if e := s.needless(conn); e != nil {
+		s.notStarted(conn, e)
+		return
 	}
-	if w == nil {
-		s.notStarted(conn, err)
+	w, err := s.start()
+	if err != nil {
+		s.logger.Error("a worker could not be started", "service", s.srv.Service.name, "error", err)
+		s.notStarted(conn, &wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()})
 		return
 	}
 	if !s.add(w) {
@@ -71,7 +73,10 @@ func (s *supervisor) spawn(conn *connection) {
 	go w.readLink()
 	go w.wait()
 	if err := w.configure(); err != nil {
-		w.kill(wire.ExitNotStarted, err.Error())
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) { // its end says more
+			w.note(wire.ExitNotStarted, err.Error())
+		}
+		w.proc.Kill()
 		return
 	}
 	if conn != nil {
@@ -79,13 +84,24 @@ func (s *supervisor) spawn(conn *connection) {
 	}
 }
 
-// notStarted reports a worker that could not be started, or that nobody wants any more.
-func (s *supervisor) notStarted(conn *connection, err error) {
-	e := &wire.Exit{Code: -1, Reason: wire.ExitCanceled}
-	if err != nil {
-		e.Reason, e.Detail = wire.ExitNotStarted, err.Error()
-		s.logger.Error("a worker could not be started", "service", s.srv.Service.name, "error", err)
+// needless tells why a worker need not be started any more, or returns nil.
+func (s *supervisor) needless(conn *connection) *wire.Exit {
+	s.mu.Lock()
+	closing := s.closing || conn == nil && s.draining
+	s.mu.Unlock()
+	if closing {
+		return &wire.Exit{Code: -1, Reason: wire.ExitShutdown}
 	}
+	if conn != nil {
+		if why, wanted := conn.wanted(); !wanted {
+			return &wire.Exit{Code: -1, Reason: wire.ExitCanceled, Detail: why}
+		}
+	}
+	return nil
+}
+
+// notStarted reports a worker that could not be started, or that nobody wants any more.
+func (s *supervisor) notStarted(conn *connection, e *wire.Exit) {
 	if conn != nil {
 		conn.end(e)
 		return
@@ -107,8 +123,8 @@ func (s *supervisor) spareGone(ready bool) {
 }
 
 // start starts a worker process.
-func (s *supervisor) start() (w *child, err error) {
-	w = &child{sup: s, linked: make(chan struct{}), over: make(chan struct{})}
+func (s *supervisor) start() (_ *child, err error) {
+	w := &child{sup: s, linked: make(chan struct{}), over: make(chan struct{})}
 	if w.slot, w.slotNo, err = s.board.Take(); err != nil {
 		return nil, err
 	}
@@ -201,12 +217,15 @@ func (w *child) take(c *connection) bool {
 	return true
 }
 
-func (w *child) untake(c *connection) {
+// untake takes c back from w. It fails if w is dead: pass has c then.
+func (w *child) untake(c *connection) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.conn == c {
-		w.conn = nil
+	if w.dead {
+		return false
 	}
+	w.conn = nil
+	return true
 }
 
 // readLink obeys what the worker says.
@@ -261,6 +280,9 @@ func (w *child) isReady() {
 		return
 	}
 	w.ready = true
+	if w.reason == wire.ExitSetup { // it was tried again
+		w.reason, w.detail = "", ""
+	}
 	spare := w.conn == nil
 	w.mu.Unlock()
 	s.event(WorkerReady, w, nil)
@@ -343,8 +365,8 @@ func (w *child) wait() {
 	w.link.Close()
 	w.closePipes()
 	e := w.exit(st)
-	s.board.Give(w.slotNo)
 	s.remove(w, e)
+	s.board.Give(w.slotNo)
 	if role.Current() == role.Server { // in any other process, unknown children are somebody else's
 		process.KillAdopted(role.WorkerSetting(os.Getpid(), w.number))
 		process.ReapAdopted(s.own)
@@ -352,6 +374,7 @@ func (w *child) wait() {
 	s.event(WorkerEnded, w, e)
 	s.logEnd(w, e)
 	w.pass(e)
+	s.reported()
 }
 
 // pass gives the dead worker's connection to another worker if it was never read, and reports the end otherwise.
@@ -361,6 +384,9 @@ func (w *child) pass(e *wire.Exit) {
 	w.dead = true
 	conn, again, ready := w.conn, w.warm && !w.took, w.ready
 	w.mu.Unlock()
+	if again && conn != nil {
+		_, again = conn.wanted()
+	}
 	switch {
 	case conn == nil && !ready:
 		s.spareGone(false)
@@ -368,14 +394,10 @@ func (w *child) pass(e *wire.Exit) {
 		s.mu.Lock()
 		s.backoff.fail()
 		s.mu.Unlock()
-	case again && conn.wanted():
+	case again:
 		s.mu.Lock()
-		next, closing := s.takeStandby(), s.closing
+		next := s.takeStandby()
 		s.mu.Unlock()
-		if closing {
-			conn.end(e)
-			break
-		}
 		s.place(conn, next)
 	default:
 		conn.end(e)

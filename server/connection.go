@@ -15,58 +15,54 @@ type connection struct {
 
 	mu     sync.Mutex // guards all below
 	worker *child
-	doomed string // kill came before there was a worker
+	killed bool // its client wants no worker any more, for the reason why
+	why    string
 	ended  bool
 }
 
-// give hands the connection to a worker that waits for one.
+// give hands the connection to a worker that waits for one. It reports whether the worker has it, or had it when it
+// died: then pass looks for another one.
 func (c *connection) give(w *child) bool {
 	if !c.attach(w) {
 		return false
 	}
 	if err := w.link.Send(control.WorkerServe, control.Serve{Wire: c.Wire}, c.File); err != nil {
-		c.detach(w)
-		return false
+		return !w.untake(c)
 	}
 	return true
 }
 
-// attach makes the connection w's.
+// attach makes the connection w's. A kill that came before there was a worker gets it now.
 func (c *connection) attach(w *child) bool {
 	if !w.take(c) {
 		return false
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.worker = w
+	killed, why := c.killed, c.why
+	c.mu.Unlock()
+	if killed {
+		w.kill(wire.ExitCanceled, why)
+	}
 	return true
 }
 
-func (c *connection) detach(w *child) {
-	w.untake(c)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.worker = nil
-}
-
-// kill ends the connection's worker.
+// kill ends the connection's worker, now or as soon as it has one.
 func (c *connection) kill(detail string) {
 	c.mu.Lock()
 	w := c.worker
-	if w == nil {
-		c.doomed = detail
-	}
+	c.killed, c.why = true, detail
 	c.mu.Unlock()
 	if w != nil {
 		w.kill(wire.ExitCanceled, detail)
 	}
 }
 
-// wanted reports whether nobody has killed the connection before it got a worker.
-func (c *connection) wanted() bool {
+// wanted reports whether the connection still wants a worker, and otherwise why not.
+func (c *connection) wanted() (why string, wanted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.doomed == ""
+	return c.why, !c.killed
 }
 
 // end reports the end of the connection's worker, once.

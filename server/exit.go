@@ -21,6 +21,9 @@ func (w *child) exit(st process.State) *wire.Exit {
 	w.mu.Lock()
 	e.Reason, e.Detail = w.reason, w.detail
 	w.mu.Unlock()
+	if e.Reason == wire.ExitCanceled && st.Code != 0 && st.Signal != syscall.SIGKILL { // it died before it was killed
+		e.Reason, e.Detail = "", ""
+	}
 	if e.Reason == "" {
 		e.Reason = guessReason(e, st.Signal)
 		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened() {

@@ -144,8 +144,10 @@ func (h *hungWatch) end(w *child, limit time.Duration) {
 	default:
 		w.note(wire.ExitHung, fmt.Sprintf("%q ran longer than HungTimeout (%v)", f.Method, limit))
 	}
+	if !w.dumping.CompareAndSwap(false, true) {
+		return // it is being ended
+	}
 	w.stderr.StartDump()
-	w.dumping.Store(true)
 	w.proc.Signal(syscall.SIGQUIT)
 	time.AfterFunc(min(limit/dumpShare, dumpMax), w.proc.Kill)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // Address splits an address as forkserver.Config.Listen has it: "unix:PATH" or anything with a slash is a unix path,
@@ -119,18 +120,21 @@ func checkStale(path string) error {
 	return nil
 }
 
-// unixListener removes its socket file on Close, unless somebody else has replaced it.
+// unixListener removes its socket file on the first Close, unless somebody else has replaced it.
 type unixListener struct {
 	*net.UnixListener
-	path string
-	info os.FileInfo
+	path   string
+	info   os.FileInfo
+	remove sync.Once // later the path may be somebody else's, and even the inode number
 }
 
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
 
 func (l *unixListener) Close() error {
-	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.info) {
-		os.Remove(l.path)
-	}
+	l.remove.Do(func() {
+		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.info) {
+			os.Remove(l.path)
+		}
+	})
 	return l.UnixListener.Close()
 }

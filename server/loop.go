@@ -36,13 +36,18 @@ func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 	}
 	w.slot.Rest()
 	var m wire.Message
+	told := false // a failed setup's error has been told once; now each call tries again
 	for {
 		if err := w.next(&m); err != nil {
 			return ended(err)
 		}
+		if m.Type == wire.TypeDo && told && setup != nil {
+			setup = w.setupAgain()
+		}
 		var err error
 		switch {
 		case m.Type == wire.TypeDo && setup != nil:
+			told = true
 			err = w.respond(&m, nil, errors.New("setup exception: "+setup.Message))
 		case m.Type == wire.TypeDo:
 			err = w.call(&m)
@@ -134,6 +139,9 @@ func (w *worker) call(m *wire.Message) error {
 		w.wake()
 	}
 	w.watch.publish(ctx)
+	if w.base.Err() != nil { // cancelAll may not have seen this call
+		ctx.cancel()
+	}
 	result, err := w.invoke(ctx, inv, m)
 	w.watch.retract(ctx)
 	w.reply.Run = scoreboard.Now() - start

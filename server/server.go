@@ -81,13 +81,10 @@ type Connection struct {
 	OnExit func(*wire.Exit)
 }
 
-// Start starts the standby workers. Serve and ServeConn do so, too.
-func (s *Server) Start() error { return s.init() }
-
 // Serve gives a worker to each client of l, from the client's first byte on, until Shutdown or Close. It closes l. It
 // returns ErrServerClosed then, and what l says if it breaks before.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.init(); err != nil {
+	if err := s.Start(); err != nil {
 		l.Close()
 		return err
 	}
@@ -102,7 +99,7 @@ func (s *Server) Serve(l net.Listener) error {
 // ServeConn gives a worker to one connection, and returns at once. kill ends that worker; the detail goes into its
 // wire.Exit.
 func (s *Server) ServeConn(c Connection) (kill func(detail string), err error) {
-	if err := s.init(); err != nil {
+	if err := s.Start(); err != nil {
 		c.File.Close()
 		return nil, err
 	}
@@ -112,24 +109,24 @@ func (s *Server) ServeConn(c Connection) (kill func(detail string), err error) {
 // Shutdown takes no more connections, ends standby workers, and waits until the clients have released the others. When
 // ctx ends first it closes the server and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.init(); err != nil {
-		return nil // nothing was started
-	}
 	s.stop()
-	if err := s.sup.drain(ctx); err != nil {
-		return errors.Join(err, s.Close())
+	sup := s.started()
+	if sup == nil {
+		return nil
 	}
-	return nil
+	err := sup.drain(ctx)
+	return errors.Join(err, s.Close())
 }
 
 // Close takes no more connections, cancels the handlers that run, and kills what is left after CancelGrace. It
 // returns when all workers are reaped; after two more seconds it returns a *StuckError. A second Close does nothing.
 func (s *Server) Close() error {
-	if err := s.init(); err != nil {
-		return nil // nothing was started
-	}
 	s.stop()
-	if pids := s.sup.close(); len(pids) > 0 {
+	sup := s.started()
+	if sup == nil {
+		return nil
+	}
+	if pids := sup.close(); len(pids) > 0 {
 		return &StuckError{Service: s.Service.name, Pids: pids}
 	}
 	return nil
@@ -138,21 +135,27 @@ func (s *Server) Close() error {
 // Kill ends all workers at once, without cancelling their handlers first, and does not wait for their end. Close still
 // has to be called.
 func (s *Server) Kill() {
-	if s.init() == nil {
-		s.stop()
-		s.sup.killAll()
-		s.sup.killRest()
+	s.stop()
+	if sup := s.started(); sup != nil {
+		sup.killAll()
+		sup.killRest()
 	}
 }
 
-// init checks the configuration and makes the supervisor, once.
-func (s *Server) init() error {
+// Start checks the configuration and starts the standby workers. It is optional: Serve and ServeConn call it.
+func (s *Server) Start() error {
 	s.once.Do(func() {
 		if s.err = s.Service.Check(); s.err == nil {
 			s.sup, s.err = newSupervisor(s)
 		}
 	})
 	return s.err
+}
+
+// started returns the supervisor, or nil if nothing was started. Then nothing will be.
+func (s *Server) started() *supervisor {
+	s.once.Do(func() { s.err = ErrServerClosed })
+	return s.sup
 }
 
 func (s *Server) track(l net.Listener) bool {

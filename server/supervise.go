@@ -37,7 +37,8 @@ type supervisor struct {
 	standby  []*child // ready and without a connection; the oldest first
 	numbers  int
 	spawning int // spawns under way
-	spare    int // of them, and of started workers: standbys that aren't ready yet
+	ending   int // workers that were reaped, and whose end isn't reported yet
+	spare    int // of the spawns, under way or put off, and of the started workers: standbys that aren't ready yet
 	draining bool
 	closing  bool
 	idle     chan struct{} // closed when there are no workers, if somebody waits
@@ -110,8 +111,12 @@ func (s *supervisor) place(conn *connection, w *child) {
 		return
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing { // close may have seen the last worker go
+		go conn.end(&wire.Exit{Code: -1, Reason: wire.ExitShutdown})
+		return
+	}
 	s.spawning++
-	s.mu.Unlock()
 	go s.spawn(conn)
 }
 
@@ -121,13 +126,26 @@ func (s *supervisor) refill() {
 	defer s.mu.Unlock()
 	for !s.draining && len(s.standby)+s.spare < s.limits.Standby {
 		s.spare++
-		s.spawning++
 		delay := s.backoff.delay()
 		if delay == 0 {
+			s.spawning++
 			go s.spawn(nil)
 			continue
 		}
-		time.AfterFunc(delay, func() { s.spawn(nil) })
+		time.AfterFunc(delay, s.spawnLater)
+	}
+}
+
+// spawnLater starts a standby that was put off.
+func (s *supervisor) spawnLater() {
+	s.mu.Lock()
+	draining := s.draining
+	if !draining {
+		s.spawning++
+	}
+	s.mu.Unlock()
+	if !draining {
+		s.spawn(nil)
 	}
 }
 
@@ -144,6 +162,7 @@ func (s *supervisor) remove(w *child, e *wire.Exit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.workers, w.proc.Pid)
+	s.ending++
 	s.exits.add(e)
 	close(w.over)
 	for i, x := range s.standby {
@@ -152,6 +171,13 @@ func (s *supervisor) remove(w *child, e *wire.Exit) {
 			break
 		}
 	}
+}
+
+// reported ends what remove has begun.
+func (s *supervisor) reported() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending--
 	s.checkIdle()
 }
 
@@ -165,7 +191,7 @@ func (s *supervisor) spawned() {
 
 // checkIdle tells who waits for the last worker's end. The caller holds mu.
 func (s *supervisor) checkIdle() {
-	if s.idle != nil && len(s.workers) == 0 && s.spawning == 0 {
+	if s.idle != nil && len(s.workers)+s.spawning+s.ending == 0 {
 		close(s.idle)
 		s.idle = nil
 	}
@@ -233,7 +259,7 @@ func (s *supervisor) close() (survivors []int) {
 	}
 	defer close(s.gone)
 	for _, w := range s.all() {
-		w.cancel()
+		go w.cancel() // sending to a worker that doesn't read can block
 	}
 	if !s.emptyWithin(s.limits.CancelGrace) {
 		s.killAll()

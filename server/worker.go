@@ -34,6 +34,8 @@ type worker struct {
 	invokers map[string]invoker
 	fallback invoker
 
+	// ready tells the server that the worker is set up.
+	ready func()
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
 	// log passes records that belong to no call to the server's logger. It may be nil.
@@ -82,6 +84,15 @@ func (w *worker) setup(late func(*wire.SetupError)) *wire.SetupError {
 	}
 	w.slot.Rest()
 	return nil
+}
+
+// setupAgain runs a Setup hook that has failed once more: on the JSON wire the worker lives on after its failure.
+func (w *worker) setupAgain() *wire.SetupError {
+	err := w.setup(func(late *wire.SetupError) { w.end(wire.ExitSetup, late.Message) })
+	if err == nil && w.ready != nil {
+		w.ready()
+	}
+	return err
 }
 
 func (w *worker) setupError(err error) *wire.SetupError {

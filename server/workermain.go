@@ -43,7 +43,7 @@ func workerMain() {
 	if setupErr != nil {
 		link.Send(control.WorkerFailed, setupErr)
 	} else {
-		link.Send(control.WorkerReady, nil)
+		w.ready()
 	}
 	kind, err := takeConnection(w, link)
 	if err != nil {
@@ -91,6 +91,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	file.Close()
 	w := newWorker(svc, config, slot)
+	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
 	w.log = func(level hclog.Level, msg string, data map[string]any) {
 		rec := control.Log{Level: int32(level), Message: msg}

@@ -90,7 +90,8 @@ func (e *Exit) Stderr() string {
 type Lifeline interface {
 	// Kill ends the worker now, for the reason that detail gives.
 	Kill(detail string)
-	// Exit waits for the worker's end and tells how it ended. It returns nil when ctx ends first or nobody knows.
+	// Exit waits for the worker's end and tells how it ended. It returns nil when ctx ends first or nobody knows. With
+	// a ctx that has ended it tells what is known.
 	Exit(ctx context.Context) *Exit
 	// OnRetire has f called once, from another goroutine, when the worker has ended or is wanted back. It returns a
 	// function that takes f back.

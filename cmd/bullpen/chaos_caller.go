@@ -61,6 +61,9 @@ type chaosCaller struct {
 	deeds  []chaosDeed
 	strict bool          // every call has all the time it wants, and must end well
 	think  time.Duration // the mean time between calls
+	// unknown says that nobody may know how a worker died: its server died, too, and its pool has no other way to it than
+	// a path.
+	unknown bool
 }
 
 // run calls until stop is closed.
@@ -193,7 +196,7 @@ func (c *chaosCaller) settle(r *chaosResult, d chaosDeed) {
 			c.ledger.harm(r.answer.Worker)
 		}
 	}
-	r.strict = c.strict
+	r.strict, r.unknown = c.strict, c.unknown
 	c.ledger.settle(r)
 }
 

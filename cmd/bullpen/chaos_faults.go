@@ -27,8 +27,8 @@ type chaosTree struct {
 	mark string // in the environment of all its processes
 	*forkserver.Process
 
-	mu      sync.Mutex // guards all below
-	workers map[int]bool
+	mu      sync.Mutex   // guards all below
+	workers map[int]bool // by pid; true if it is set up
 }
 
 // event keeps the list of workers.
@@ -37,6 +37,8 @@ func (t *chaosTree) event(e server.Event) {
 	defer t.mu.Unlock()
 	switch e.Type {
 	case server.WorkerStarted:
+		t.workers[e.Pid] = false
+	case server.WorkerReady:
 		t.workers[e.Pid] = true
 	case server.WorkerEnded:
 		delete(t.workers, e.Pid)
@@ -57,6 +59,13 @@ func (t *chaosTree) worker(rng *rand.Rand) int {
 	}
 	slices.Sort(pids)
 	return pids[n%len(pids)]
+}
+
+// isReady reports whether a worker is set up.
+func (t *chaosTree) isReady(pid int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.workers[pid]
 }
 
 // gone forgets a worker that died with its server, of which no event tells.
@@ -129,6 +138,19 @@ var chaosWorkerFaults = []chaosFault{
 	{"worker: SIGINT", 3, signalWorker(syscall.SIGINT)},
 	{"worker: SIGTERM", 3, signalWorker(syscall.SIGTERM)},
 	{"worker: SIGHUP", 3, signalWorker(syscall.SIGHUP)},
+}
+
+// stopIdle stops the workers of a tree whose pools are about to close: nobody is there to miss them.
+func (t *chaosTree) stopIdle(l *chaosLedger) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for pid := range t.workers {
+		if p, ok := chaosFind(pid, t.mark); ok {
+			p.signal(syscall.SIGSTOP)
+			p.close()
+			l.fault("worker: SIGSTOP while idle")
+		}
+	}
 }
 
 // chaosServerFaults befall servers.
@@ -208,7 +230,11 @@ func signalWorker(sig syscall.Signal) func(*chaosFaulter, *chaosTree) {
 		}
 		defer p.close()
 		switch sig {
-		case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP:
+		case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP: // before the program's own code runs, they end it
+			if t.isReady(p.id.Pid) {
+				break
+			}
+			fallthrough
 		default:
 			f.ledger.harm(p.id)
 		}
@@ -224,6 +250,7 @@ func pauseWorker(f *chaosFaulter, t *chaosTree) {
 		return
 	}
 	defer p.close()
+	f.ledger.harm(p.id)
 	p.signal(syscall.SIGSTOP)
 	f.sleep(d)
 	p.signal(syscall.SIGCONT)

@@ -20,7 +20,8 @@ const chaosBound = 250 * time.Millisecond
 
 // chaosLedger is what came of all calls, and of all faults.
 type chaosLedger struct {
-	ran *os.File // what workers have noted
+	ran    *os.File // what workers have noted
+	stalls chaosStalls
 
 	mu     sync.Mutex // guards all below
 	ends   []chaosEnd // by nonce
@@ -47,7 +48,8 @@ const (
 type chaosFound struct {
 	wrong, doubled, late, untyped, collateral, broken int64
 	survivors, strays, zombies                        int64
-	worst                                             time.Duration // after a deadline
+	worst, own                                        time.Duration // after a deadline: all of it, and without stalls
+	stalled                                           int64         // late calls that were late because of stalls only
 	samples                                           []string
 }
 
@@ -137,6 +139,7 @@ type chaosResult struct {
 	end      time.Time
 	harmless bool // neither the call, nor another one of its checkout, nor its caller did any harm
 	strict   bool // nothing harms anybody
+	unknown  bool // nobody may know how a worker died, as its server did too
 }
 
 // settle notes a call's end, and judges it.
@@ -167,7 +170,8 @@ func (l *chaosLedger) settle(r *chaosResult) {
 	case r.strict, r.harmless && !isDied && !chaosExpected(r.err):
 		l.found.collateral++
 		l.sample("collateral: nobody harmed call %d (%s), and it ended with: %v", r.order.Nonce, r.order.Do, r.err)
-	case r.harmless && isDied && died.Exit.Reason != wire.ExitServerDied && died.Exit.Code != chaosSetupExit:
+	case r.harmless && isDied && died.Exit.Reason != wire.ExitServerDied && died.Exit.Code != chaosSetupExit &&
+		!(r.unknown && died.Exit.Reason == wire.ExitUnknown):
 		l.deaths = append(l.deaths, chaosDeath{chaosWorkerID{died.Pid, died.Exit.Number}, r.err.Error()})
 	}
 }
@@ -208,9 +212,18 @@ func (l *chaosLedger) timely(what string, err error, deadline, end time.Time, o 
 	}
 	late := end.Sub(deadline)
 	l.found.worst = max(l.found.worst, late)
-	if late > chaosBound {
+	own := late
+	if late > chaosBound/2 {
+		own -= l.stalls.within(deadline, end)
+	}
+	l.found.own = max(l.found.own, own)
+	switch {
+	case own > chaosBound:
 		l.found.late++
-		l.sample("late: %s (%s) ended %v after its deadline, with: %v", what, o.Do, late.Round(time.Millisecond), err)
+		l.sample("late: %s (%s) ended %v after its deadline, and this process was stalled for %v of it; it ended with: %v", what, o.Do,
+			late.Round(time.Millisecond), (late - own).Round(time.Millisecond), err)
+	case late > chaosBound:
+		l.found.stalled++
 	}
 }
 

@@ -214,6 +214,12 @@ type chaosShare struct {
 	tree    *chaosTree
 	pool    *pool.Pool
 	workers int
+	byPath  bool
+}
+
+// serversDie reports whether servers are killed in the phase.
+func (p *chaosPhase) serversDie() bool {
+	return slices.ContainsFunc(p.faults, func(fs []chaosFault) bool { return &fs[0] == &chaosServerFaults[0] })
 }
 
 // pools makes a phase's pools.
@@ -240,7 +246,7 @@ func (r *chaosState) pools(p chaosPhase) (shares []chaosShare, err error) {
 		if err != nil {
 			return nil, err
 		}
-		shares = append(shares, chaosShare{c.tree, w, c.workers})
+		shares = append(shares, chaosShare{c.tree, w, c.workers, c.tree == byPath})
 	}
 	return shares, nil
 }
@@ -262,6 +268,12 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 	}
 	close(stop)
 	err = r.wait(ctx, &faulters, "the faults", &callers, "the calls")
+	for range 2 { // has checkouts found that were dropped
+		runtime.GC()
+	}
+	if !p.strict {
+		r.trees[number%2].stopIdle(r.ledger)
+	}
 	for i, s := range shares {
 		begin := time.Now()
 		if (number+i)%2 == 0 {
@@ -285,15 +297,16 @@ func (r *chaosState) startCallers(p chaosPhase, phase int, shares []chaosShare, 
 	if !p.good {
 		deeds = slices.Concat(chaosGoodDeeds, chaosBadDeeds)
 	}
-	var turns []*pool.Pool // a pool for each of its workers
+	var turns []chaosShare // one for each worker
 	for _, s := range shares {
 		for range s.workers {
-			turns = append(turns, s.pool)
+			turns = append(turns, s)
 		}
 	}
 	for i := range r.Callers {
-		c := &chaosCaller{rng: r.random("caller", phase, i), ledger: r.ledger, pool: turns[i%len(turns)], deeds: deeds,
-			strict: p.strict, think: chaosThink}
+		share := turns[i%len(turns)]
+		c := &chaosCaller{rng: r.random("caller", phase, i), ledger: r.ledger, pool: share.pool, deeds: deeds,
+			strict: p.strict, think: chaosThink, unknown: share.byPath && p.serversDie()}
 		all.Go(func() { c.run(stop) })
 	}
 }

@@ -93,12 +93,14 @@ func Blocking(fd int) (*Conn, error) {
 	return &Conn{sock: blocking(fd)}, nil
 }
 
-// Close closes the socket and the descriptors that nobody claimed. A goroutine in Recv is woken only if the socket
-// is waited for in Go's poller.
+// Close closes the socket. A goroutine in Recv is woken only if the socket is waited for in Go's poller.
 func (c *Conn) Close() error { return c.sock.Close() }
 
 // Send sends a message. The files stay the caller's.
 func (c *Conn) Send(t Type, body any, files ...*os.File) error {
+	if len(files) > maxFDs {
+		return fmt.Errorf("control message: %d descriptors: %w", len(files), wire.ErrTooLarge)
+	}
 	var rights []byte
 	if len(files) > 0 {
 		fds := make([]int, len(files))
@@ -117,8 +119,8 @@ func (c *Conn) Send(t Type, body any, files ...*os.File) error {
 		}
 		b = append(b, enc...)
 	}
-	if len(b) > maxSize {
-		return fmt.Errorf("control message: %d bytes: %w", len(b), wire.ErrTooLarge)
+	if len(b)-4 > maxSize {
+		return fmt.Errorf("control message: %d bytes: %w", len(b)-4, wire.ErrTooLarge)
 	}
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	if cap(b) <= 64<<10 {
@@ -144,20 +146,30 @@ type Message struct {
 func (m Message) Decode(dst any) error { return wire.Unmarshal(m.body, dst) }
 
 // Recv receives the next message. Its body is valid until the next Recv. It returns io.EOF when the other side has
-// closed or died.
+// closed or died. After an error there is nothing more to receive, and descriptors that nobody claimed are closed.
 func (c *Conn) Recv() (Message, error) {
+	m, err := c.next()
+	if err != nil {
+		for f := c.File(""); f != nil; f = c.File("") {
+			f.Close()
+		}
+	}
+	return m, err
+}
+
+func (c *Conn) next() (Message, error) {
 	if err := c.need(header); err != nil {
 		return Message{}, err
 	}
-	size := int(binary.BigEndian.Uint32(c.in[c.from:]))
+	size := binary.BigEndian.Uint32(c.in[c.from:])
 	if size < 1 || size > maxSize {
 		return Message{}, fmt.Errorf("control socket: a message of %d bytes", size)
 	}
-	if err := c.need(4 + size); err != nil {
+	if err := c.need(4 + int(size)); err != nil {
 		return Message{}, err
 	}
-	m := c.in[c.from+4 : c.from+4+size]
-	c.from += 4 + size
+	m := c.in[c.from+4 : c.from+4+int(size)]
+	c.from += 4 + int(size)
 	return Message{Type: Type(m[0]), body: m[1:]}, nil
 }
 
@@ -233,7 +245,7 @@ func (s polled) send(p, rights []byte) (int, error) {
 
 func (s polled) recv(p, rights []byte) (n, rn int, err error) {
 	n, rn, _, _, err = s.ReadMsgUnix(p, rights)
-	if errors.Is(err, unix.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
 		return 0, 0, io.EOF
 	}
 	return n, rn, err

@@ -3,24 +3,19 @@ package role
 import (
 	"math"
 	"os"
+	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // adopt ties this process to its parent and gives it its name. It runs on the main thread, from init.
 //
-// A worker dies with its server by SIGKILL, which ends even a stopped process. A server is woken by SIGCONT
-// instead: it must outlive the app for the moment it takes to kill its workers' process groups, and the closing
-// keepalive pipe tells it to.
+// It dies with its parent by SIGKILL, which ends even a stopped process.
 func adopt(r Role, parent int) {
-	sig := unix.SIGKILL
+	dieWith(parent, unix.SIGKILL) // again: exec drops what the parent has set for binaries with file capabilities
 	if r == Server {
-		sig = unix.SIGCONT
-	}
-	// Set again here: exec drops it for binaries with file capabilities.
-	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
-	if os.Getppid() != parent { // it died before the line above
-		os.Exit(0)
+		runtime.LockOSThread() // begin must find the same thread
 	}
 	dropSignals()
 	// No core dumps: what a worker has in memory is nobody's business. A limit of 1 also keeps the kernel from starting
@@ -36,10 +31,27 @@ func adopt(r Role, parent int) {
 	unix.CloseRange(ServerControl, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
+// begin is called when the process takes its role. From here on a server is not killed with the app, but woken: it must
+// outlive the app for the moment it takes to kill its workers' process groups, and the closing keepalive pipe tells it
+// to.
+func begin(r Role, parent int) {
+	if r == Server {
+		dieWith(parent, unix.SIGCONT)
+	}
+}
+
+// dieWith has the kernel send sig to this process when the parent's end comes. It belongs to the thread.
+func dieWith(parent int, sig unix.Signal) {
+	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
+	if os.Getppid() != parent { // it ended before the line above
+		os.Exit(0)
+	}
+}
+
 // setComm sets the name that top and ps -o comm show. The kernel cuts it to 15 bytes.
 func setComm(title string) {
 	if name, err := unix.BytePtrFromString(title); err == nil {
-		unix.Prctl(unix.PR_SET_NAME, ptr(name), 0, 0, 0)
+		unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"unsafe"
 )
 
 // dropSignals catches what a terminal or a service manager sends to everybody: the app decides what it means. The
@@ -14,5 +13,3 @@ import (
 func dropSignals() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 }
-
-func ptr(b *byte) uintptr { return uintptr(unsafe.Pointer(b)) }

@@ -16,8 +16,7 @@ type Board struct {
 	file *os.File
 
 	mu    sync.Mutex // guards all below
-	size  int64
-	slots []*Slot // by number; mapped once and for all
+	slots []*Slot    // by number; mapped once and for all
 	free  []int
 }
 
@@ -58,7 +57,7 @@ func (b *Board) Take() (*Slot, int, error) {
 func (b *Board) Give(i int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	clear((*[logOffset]byte)(unsafe.Pointer(b.slots[i]))[:])
+	b.slots[i].reset()
 	b.free = append(b.free, i)
 }
 

@@ -92,6 +92,18 @@ func (s *Slot) CountCall(failed bool) {
 // CountCheckout counts a finished checkout.
 func (s *Slot) CountCheckout() { s.checkouts.Add(1) }
 
+// reset makes the slot one that nobody has used. Somebody may still be reading it.
+func (s *Slot) reset() {
+	s.state.Store(uint32(Free))
+	s.watched.Store(0)
+	s.since.Store(0)
+	s.calls.Store(0)
+	s.checkouts.Store(0)
+	s.errors.Store(0)
+	s.logged.Store(0)
+	s.methodLen.Store(0)
+}
+
 // Figures are what a slot shows.
 type Figures struct {
 	State     State

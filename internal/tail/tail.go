@@ -17,7 +17,7 @@ type Buffer struct {
 	head  []byte
 	ring  []byte // the last bytes after head, oldest at next once it is full
 	next  int
-	total int64
+	total int64 // without the dump
 	dump  []byte
 	dumps bool
 }
@@ -27,11 +27,11 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := len(p)
-	b.total += int64(n)
 	if b.dumps {
 		b.dump = append(b.dump, p[:min(len(p), dumpSize-len(b.dump))]...)
 		return n, nil
 	}
+	b.total += int64(n)
 	if room := Size - len(b.head); room > 0 {
 		k := min(room, len(p))
 		b.head = append(b.head, p[:k]...)
@@ -68,5 +68,5 @@ func (b *Buffer) Ends() (head, tail []byte, skipped int64, dump []byte) {
 	head = append([]byte(nil), b.head...)
 	tail = append(append([]byte(nil), b.ring[b.next:]...), b.ring[:b.next]...)
 	dump = append([]byte(nil), b.dump...)
-	return head, tail, b.total - int64(len(head)+len(tail)+len(dump)), dump
+	return head, tail, b.total - int64(len(head)+len(tail)), dump
 }

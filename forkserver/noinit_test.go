@@ -1,0 +1,126 @@
+//go:build linux
+
+package forkserver_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bullpen-go/bullpen/forkserver"
+)
+
+// runProgram runs a program of testdata and returns what it prints.
+func runProgram(t *testing.T, name string, env ...string) (stdout, mark string, code int) {
+	t.Helper()
+	mark = newMark()
+	cmd := exec.CommandContext(limited(t), program(t, name))
+	cmd.Env = append(append(os.Environ(), envMark+"="+mark), env...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(out), mark, cmd.ProcessState.ExitCode()
+}
+
+func TestStartWithoutInit(t *testing.T) {
+	t.Parallel()
+	out, mark, code := runProgram(t, "nohook")
+	gone(t, mark, survival)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"error: bullpen: ", "forkserver.Init()", "first line of main", "TestMain", "children: false"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q does not say %q", out, want)
+		}
+	}
+	if n := strings.Count(out, "\n"); n != 2 {
+		t.Errorf("%d lines instead of an error and a count: %q", n, out)
+	}
+}
+
+func TestInitFromAnInitFunction(t *testing.T) {
+	t.Parallel()
+	for _, env := range []string{"INITFROMHOOK=once", "INITFROMHOOK=twice"} {
+		out, mark, code := runProgram(t, "initfromhook", env)
+		gone(t, mark, survival)
+		if code != 0 || !strings.Contains(out, "init function") || !strings.Contains(out, "first line of main") {
+			t.Errorf("%s: exit code %d, %q", env, code, out)
+		}
+	}
+}
+
+// A helper binary without Init is found out by the child itself.
+func TestPathOfAProgramWithoutInit(t *testing.T) {
+	t.Parallel()
+	path := program(t, "nohook")
+	begin := time.Now()
+	_, err := tryStart(t, context.Background(), basic, forkserver.Config{Path: path})
+	if err == nil || !strings.Contains(err.Error(), "forkserver.Init()") || !strings.Contains(err.Error(), `"basic"`) {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestPathOfAProgramWithInitInAnInitFunction(t *testing.T) {
+	t.Parallel()
+	_, err := tryStart(t, context.Background(), basic, forkserver.Config{Path: program(t, "initfromhook")})
+	if err == nil || !strings.Contains(err.Error(), "init function") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A program that neither calls Init nor Start works on as the server, until it is ended.
+func TestPathOfAProgramThatNeverAnswers(t *testing.T) {
+	t.Parallel()
+	path := program(t, "nohook")
+	begin := time.Now()
+	_, err := tryStart(t, context.Background(), basic, forkserver.Config{Path: path, Env: append(os.Environ(), "NOHOOK=work"),
+		StartTimeout: 300 * time.Millisecond})
+	if err == nil || !strings.Contains(err.Error(), "StartTimeout") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(begin); took < 300*time.Millisecond || took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func init() {
+	apps["starting"] = func() { // an app that waits for the answer of such a program
+		_, err := forkserver.Start(context.Background(), basic, forkserver.Config{Path: os.Getenv("PROGRAM"), StartTimeout: -1})
+		panic(err)
+	}
+}
+
+// Nothing watches the keepalive pipe in a program without Init, so the kernel must.
+func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"running", "stopped"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			a := startApp(t, "starting", "PROGRAM="+program(t, "nohook"), "NOHOOK=work")
+			var child int
+			eventually(t, "the child runs", func() bool {
+				for _, p := range inTree(a.mark) {
+					if strings.HasPrefix(p.title, "bullpen server") {
+						child = p.pid
+					}
+				}
+				return child != 0
+			})
+			if how == "stopped" {
+				syscall.Kill(child, syscall.SIGSTOP)
+			}
+			a.Process.Kill()
+			gone(t, a.mark, survival)
+		})
+	}
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package forkserver_test
+
+const slowdown = 4 // of what the race detector has built

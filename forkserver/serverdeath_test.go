@@ -1,0 +1,152 @@
+//go:build linux
+
+package forkserver_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/pool"
+	"github.com/bullpen-go/bullpen/server"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+func kill(pid int, sig syscall.Signal) { syscall.Kill(pid, sig) }
+
+// closed waits for the channel to be closed.
+func closed(t *testing.T, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(patience):
+		t.Fatalf("it did not happen: %s", what)
+	}
+}
+
+func TestServerIsKilled(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
+	p := newPool(t, tr, poolConfig)
+	co, idle := checkout(t, p), checkout(t, p)
+	idle.Release()
+	running := wait.Go(context.Background(), co)
+	tr.logs.said(t, "waiting")
+	pid := tr.Pid()
+
+	kill(pid, syscall.SIGKILL)
+	begin := time.Now()
+	_, err := running.Wait()
+	if took := time.Since(begin); took > survival*slowdown {
+		t.Errorf("the running call ended after %v", took)
+	}
+	var died *pool.WorkerDiedError
+	if !errors.As(err, &died) || died.Pid != co.Pid() || !strings.Contains(err.Error(), "server") {
+		t.Errorf("the running call: %v", err)
+	}
+	gone(t, tr.mark, survival)
+	closed(t, "Done", tr.Done())
+	if err := tr.Err(); !errors.Is(err, wire.ErrServerGone) || !strings.Contains(err.Error(), "killed") || !strings.Contains(err.Error(), "signal 9") {
+		t.Errorf("Err: %v", err)
+	}
+	if _, err := tr.Dial(context.Background()); !errors.Is(err, wire.ErrServerGone) {
+		t.Errorf("Dial: %v", err)
+	}
+	begin = time.Now()
+	if _, err := getpid.Call(limited(t), p); !errors.Is(err, pool.ErrServerGone) {
+		t.Errorf("a later call: %v", err)
+	}
+	if took := time.Since(begin); took > survival*slowdown {
+		t.Errorf("a later call ended after %v", took)
+	}
+	if _, err := getpid.Call(limited(t), co); !errors.As(err, &died) {
+		t.Errorf("a later call on the checkout: %v", err)
+	}
+	ended := tr.events.wait(t, "the server's end", func(e server.Event) bool { return e.Type == server.ServerEnded })
+	if ended.Pid != pid || !strings.Contains(ended.Err, "signal 9") {
+		t.Errorf("%+v", ended)
+	}
+	if err := tr.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+// What a server prints before its death is in the error.
+func TestServerCrashes(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{})
+	kill(tr.Pid(), syscall.SIGABRT)
+	closed(t, "Done", tr.Done())
+	if err := tr.Err(); !errors.Is(err, wire.ErrServerGone) || !strings.Contains(err.Error(), "SIGABRT") {
+		t.Errorf("%v", err)
+	}
+	tr.logs.wait(t, "what it prints", func(r record) bool { return strings.HasPrefix(r.msg, "SIGABRT") })
+}
+
+func TestServerIsKilledWhileWorkersStart(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 3}})
+	p := newPool(t, tr, poolConfig)
+	var calls []*wire.Pending[int]
+	for range 10 {
+		calls = append(calls, getpid.Go(limited(t), p))
+	}
+	tr.events.wait(t, "a worker", func(e server.Event) bool { return e.Type == server.WorkerStarted })
+	kill(tr.Pid(), syscall.SIGKILL)
+	for i, c := range calls {
+		var died *pool.WorkerDiedError
+		if _, err := c.Wait(); err != nil && !errors.As(err, &died) && !errors.Is(err, pool.ErrServerGone) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	gone(t, tr.mark, survival)
+}
+
+// A server that nobody can talk to is killed by Close.
+func TestCloseOfAStoppedServer(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{})
+	p := newPool(t, tr, poolConfig)
+	running := wait.Go(context.Background(), checkout(t, p))
+	tr.logs.said(t, "waiting")
+	kill(tr.Pid(), syscall.SIGSTOP)
+	begin := time.Now()
+	if err := tr.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if took := time.Since(begin); took > 6*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	if _, err := running.Wait(); err == nil {
+		t.Error("the running call ended well")
+	}
+	gone(t, tr.mark, survival)
+}
+
+// A server that was closed has not died.
+func TestErrOfAClosedServer(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{})
+	if err := tr.Err(); err != nil {
+		t.Errorf("while it runs: %v", err)
+	}
+	select {
+	case <-tr.Done():
+		t.Error("Done is closed")
+	default:
+	}
+	if err := tr.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	closed(t, "Done", tr.Done())
+	if err := tr.Err(); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := tr.Dial(context.Background()); !errors.Is(err, wire.ErrServerGone) {
+		t.Errorf("Dial: %v", err)
+	}
+}
