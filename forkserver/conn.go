@@ -6,6 +6,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/wire"
@@ -23,16 +24,31 @@ type conn struct {
 	how     *wire.Exit
 	wanted  bool   // back: the worker has ended, or the server shuts down
 	retired func() // OnRetire's function, until it is called
+	overdue *time.Timer
 }
 
 var _ wire.Lifeline = (*conn)(nil)
+
+// endsWithin is how long a worker may live on after its client has closed, beside the grace of the handler that it runs.
+const endsWithin = 2 * time.Second
+
+// Close implements net.Conn. A worker ends by itself then. One that doesn't, because it is stopped or stuck, is killed.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	if c.how == nil && c.overdue == nil {
+		grace := max(c.in.p.config.Limits.CancelGrace, 100*time.Millisecond)
+		c.overdue = time.AfterFunc(grace+endsWithin, func() { c.Kill("it did not end when its client had closed the connection") })
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
 
 // Kill implements wire.Lifeline.
 func (c *conn) Kill(detail string) {
 	select {
 	case <-c.exit:
-	default:
-		c.in.ctl.Send(control.AppKill, control.Kill{ID: c.id, Detail: detail})
+	default: // a stopped server may not read, and who calls has no time to wait for it
+		go c.in.ctl.Send(control.AppKill, control.Kill{ID: c.id, Detail: detail})
 	}
 }
 
@@ -70,6 +86,9 @@ func (c *conn) ended(e *wire.Exit) {
 	if first {
 		c.how = e
 		close(c.exit)
+	}
+	if c.overdue != nil {
+		c.overdue.Stop()
 	}
 	c.mu.Unlock()
 	c.retire()

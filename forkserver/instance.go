@@ -183,13 +183,13 @@ func (in *instance) run() {
 	in.ctl.Close()
 	in.output.Close()
 	in.hold.Close()
-	in.pong()         // or the pinger would go on
-	if st.Code != 0 { // its workers died with it, but not what they had started
-		process.KillMarked(role.ServerSetting(in.proc.Pid))
-	}
+	in.pong() // or the pinger would go on
 	err := in.endError(st)
 	in.abandon(err)
 	in.err = err
+	if st.Code != 0 { // its workers died with it, but not what they had started
+		process.KillMarked(role.ServerSetting(in.proc.Pid))
+	}
 	close(in.dead)
 	in.p.ended(in)
 }

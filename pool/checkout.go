@@ -37,6 +37,7 @@ type turn struct {
 	queued time.Time
 	w      *worker
 	err    error
+	stop   func() bool // takes back what Go has arranged for the end of ctx, while the call is queued
 }
 
 // Pid returns the process id of the worker, or 0 if its wire doesn't tell.
@@ -118,6 +119,11 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 	t := &turn{call: call, ctx: ctx, queued: time.Now(), w: c.w}
 	if c.running {
 		c.queue = append(c.queue, t)
+		t.stop = context.AfterFunc(ctx, func() {
+			if c.leave(t) {
+				call.Finish(c.v.p.late(ctx, call.Method, time.Time{}, time.Now(), t.queued))
+			}
+		})
 		return
 	}
 	c.running = true
@@ -180,6 +186,7 @@ func (c *Checkout) next() {
 		close(t.begin)
 		return
 	}
+	t.stop()
 	go c.runTurn(t)
 }
 
@@ -191,6 +198,7 @@ func (c *Checkout) skip(err error) {
 			t.err = skipped
 			close(t.begin)
 		} else {
+			t.stop()
 			t.call.Finish(skipped)
 		}
 	}

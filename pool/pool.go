@@ -236,6 +236,9 @@ func (p *Pool) drop(w *worker, reason string) {
 		return
 	}
 	delete(p.workers, w)
+	if w.served {
+		p.fails.delay = 0
+	}
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}

@@ -247,7 +247,7 @@ func (w *worker) exit() *wire.Exit {
 }
 
 func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
-	patience := exitMax
+	patience, least := exitMax, exitWait
 	if ctx := w.stream.ctx; ctx != nil { // nil for a hello
 		for _, deadline := range []time.Time{w.stream.deadline, ctxDeadline(ctx)} {
 			if !deadline.IsZero() {
@@ -258,7 +258,10 @@ func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
 			patience = 0
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), max(patience, exitWait))
+	if w.stream.canceled { // the caller has waited for the handler's grace already
+		least = max(exitWait/5, min(exitWait, time.Until(w.stream.grace)/2+exitWait/2))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), max(patience, least))
 	defer cancel()
 	return ask(ctx)
 }

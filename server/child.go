@@ -43,6 +43,7 @@ type child struct {
 	ready  bool // Setup has run
 	warm   bool // it was ready when it got its connection
 	took   bool // it has acknowledged the connection
+	taking *time.Timer
 	failed *wire.SetupError
 	reason wire.ExitReason // why it ends, once that is known
 	detail string
@@ -106,20 +107,16 @@ func (s *supervisor) notStarted(conn *connection, e *wire.Exit) {
 		conn.end(e)
 		return
 	}
-	s.spareGone(false)
+	s.spareFailed()
 }
 
-// spareGone takes a standby that was being started off the count. If it failed, the next one comes later.
-func (s *supervisor) spareGone(ready bool) {
+// spareFailed takes a standby that did not get ready off the count. The next one comes later.
+func (s *supervisor) spareFailed() {
 	s.mu.Lock()
 	s.spare--
-	if !ready {
-		s.backoff.fail()
-	}
+	s.backoff.fail()
 	s.mu.Unlock()
-	if !ready {
-		s.refill()
-	}
+	s.refill()
 }
 
 // start starts a worker process.
@@ -214,7 +211,34 @@ func (w *child) take(c *connection) bool {
 		return false
 	}
 	w.conn, w.warm = c, w.ready
+	if w.ready {
+		w.awaitTake()
+	}
 	return true
+}
+
+// A worker that waits for a connection takes it at once, unless it was stopped, or is stuck: then nobody would notice, as
+// it does nothing. After takeWithin it gets a second chance, because it may have been this process that was stopped.
+const (
+	takeWithin   = 2 * time.Second
+	secondChance = 500 * time.Millisecond
+)
+
+// awaitTake ends the worker if it doesn't take the connection that it was given. The caller holds mu.
+func (w *child) awaitTake() {
+	again := false
+	w.taking = time.AfterFunc(takeWithin, func() {
+		w.mu.Lock()
+		overdue := w.conn != nil && !w.took && !w.dead
+		if overdue && !again {
+			again, overdue = true, false
+			w.taking.Reset(secondChance)
+		}
+		w.mu.Unlock()
+		if overdue {
+			w.kill(wire.ExitHung, fmt.Sprintf("it did not take its connection within %v", takeWithin))
+		}
+	})
 }
 
 // untake takes c back from w. It fails if w is dead: pass has c then.
@@ -284,13 +308,16 @@ func (w *child) isReady() {
 		w.reason, w.detail = "", ""
 	}
 	spare := w.conn == nil
+	if !spare && !w.took {
+		w.awaitTake()
+	}
 	w.mu.Unlock()
 	s.event(WorkerReady, w, nil)
 	if !spare {
 		return
 	}
-	s.spareGone(true)
 	s.mu.Lock()
+	s.spare--
 	draining := s.draining
 	if !draining {
 		s.standby = append(s.standby, w)
@@ -323,6 +350,9 @@ func (w *child) hasTaken() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.took = true
+	if w.taking != nil {
+		w.taking.Stop()
+	}
 	if w.conn != nil {
 		w.conn.File.Close()
 	}
@@ -389,7 +419,7 @@ func (w *child) pass(e *wire.Exit) {
 	}
 	switch {
 	case conn == nil && !ready:
-		s.spareGone(false)
+		s.spareFailed()
 	case conn == nil: // a standby that was ready
 		s.mu.Lock()
 		s.backoff.fail()

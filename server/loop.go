@@ -31,6 +31,7 @@ var errInterrupted = errors.New("interrupted")
 func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string) {
 	w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
 	w.watch.start(w)
+	w.enter(scoreboard.Starting)
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
 	}

@@ -21,6 +21,9 @@ import (
 // chaosSurvival is how long after its app's death a process may live.
 const chaosSurvival = time.Second
 
+// chaosShort is the duration of a run in which not every app is killed in every state.
+const chaosShort = 10 * time.Second
+
 // chaosTarget is an app of its own, from outside.
 type chaosTarget struct {
 	*exec.Cmd
@@ -84,9 +87,13 @@ func (r *chaosState) appDeaths(ctx context.Context) error {
 	}
 	names := chaosVictimNames()
 	rng := r.random("apps")
-	for first := true; first || time.Now().Before(until); first = false { // each state once at least
+	least := len(names) // each state once
+	if r.Duration < chaosShort {
+		least = len(names) / 3
+	}
+	for n := 0; n < least || time.Now().Before(until); {
 		for _, i := range rng.Perm(len(names)) {
-			if ctx.Err() == nil && (first || time.Now().Before(until)) {
+			if n++; ctx.Err() == nil && (n <= least || time.Now().Before(until)) {
 				jobs <- names[i]
 			}
 		}
@@ -123,13 +130,15 @@ func (r *chaosState) appDeath(state string, rng *rand.Rand) {
 	r.survivors(a)
 }
 
-// survivors counts what is left of a killed app after chaosSurvival, and notes when the last process had gone.
+// survivors counts what is left of a killed app after chaosSurvival, and notes when the last process had gone. Stalls of
+// this process don't count.
 func (r *chaosState) survivors(a *chaosTarget) {
 	killed := time.Now()
 	for {
 		left := chaosMarked(a.mark)
 		delete(left, a.Process.Pid)
-		took := time.Since(killed)
+		now := time.Now()
+		took := now.Sub(killed) - r.ledger.stalls.within(killed, now)
 		if len(left) == 0 {
 			r.report.outlived(took)
 			return

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,7 +37,7 @@ type chaosSuffered struct {
 	Calls, Failed, Untyped int64
 	Served                 int64         // while nothing could be served
 	CPU                    float64       // the app's share of one processor while it suffered
-	Recovery               time.Duration // from the end of it until every caller had a call served
+	Recovery               time.Duration // from the end of it until every caller had a call served; its stalls don't count
 	Descriptors            int           // more than before, at the end
 	Samples                []string
 }
@@ -104,6 +103,10 @@ func (a *chaosApp) suffer(x chaosExhaustion, d time.Duration) (*chaosSuffered, e
 	var begun, over atomic.Bool
 	var all, recovered sync.WaitGroup
 	var stop atomic.Bool
+	var stalls chaosStalls
+	quit := make(chan struct{})
+	defer close(quit)
+	go stalls.watch(quit)
 	recovered.Add(callers)
 	for range callers {
 		all.Go(func() {
@@ -143,7 +146,8 @@ func (a *chaosApp) suffer(x chaosExhaustion, d time.Duration) (*chaosSuffered, e
 	over.Store(true)
 	begin := time.Now()
 	recovered.Wait()
-	recovery := time.Since(begin)
+	end := time.Now()
+	recovery := end.Sub(begin) - stalls.within(begin, end)
 	stop.Store(true)
 	all.Wait()
 	s.CPU, s.Recovery = share, recovery
@@ -181,30 +185,25 @@ func chaosCPU(d time.Duration) float64 {
 	return float64(used()-before) / float64(time.Since(begin))
 }
 
-// exhaustion has apps suffer, one after the other.
+// exhaustion has apps suffer, all at the same time.
 func (r *chaosState) exhaustion(ctx context.Context) error {
 	r.report.phase("exhaustion")
-	var names []string
+	each := min(max(time.Duration(chaosExhaustionShare*float64(r.Duration)), 500*time.Millisecond), 10*time.Second)
+	var all sync.WaitGroup
 	for name := range chaosExhaustions {
-		names = append(names, name)
+		all.Go(func() {
+			s, err := r.exhaust(name, each)
+			r.ledger.fault("app: " + name)
+			if err != nil {
+				r.ledger.broken("%s: %v", name, err)
+				return
+			}
+			r.report.suffered(name, s)
+			r.ledger.suffered(name, s)
+		})
 	}
-	slices.Sort(names)
-	each := time.Duration(chaosExhaustionShare * float64(r.Duration) / float64(len(names)))
-	each = min(max(each, 500*time.Millisecond), 10*time.Second)
-	for _, name := range names {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		s, err := r.exhaust(name, each)
-		r.ledger.fault("app: " + name)
-		if err != nil {
-			r.ledger.broken("%s: %v", name, err)
-			continue
-		}
-		r.report.suffered(name, s)
-		r.ledger.suffered(name, s)
-	}
-	return nil
+	all.Wait()
+	return context.Cause(ctx)
 }
 
 // exhaust has one app suffer.

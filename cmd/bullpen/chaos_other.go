@@ -18,3 +18,5 @@ func chaosCommand() *cobra.Command {
 		},
 	}
 }
+
+func chaosVictim() {}

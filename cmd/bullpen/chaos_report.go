@@ -75,13 +75,18 @@ func (p *chaosReport) outlived(d time.Duration) {
 // server looks at a server that has nothing to do.
 func (p *chaosReport) server(name string, pid int) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := chaosDescriptors(pid)
 	s := p.servers[name]
+	p.mu.Unlock()
+	n := chaosDescriptors(pid)
 	if s == nil {
 		s = &chaosServerCensus{descriptors: n}
-		p.servers[name] = s
 	}
+	for late := time.Now().Add(5 * time.Second); n > s.descriptors && time.Now().Before(late); n = chaosDescriptors(pid) {
+		time.Sleep(20 * time.Millisecond) // it may be about to close some
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.servers[name] = s
 	s.most = max(s.most, n)
 	s.rss = max(s.rss, chaosRSS(pid))
 }

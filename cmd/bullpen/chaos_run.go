@@ -39,7 +39,9 @@ type chaosPhase struct {
 	strict bool    // and must all end well
 	faults [][]chaosFault
 	pause  time.Duration // between two faults of a kind
-	byPath bool          // there is a pool of a Listen address, too: it has no part in restarts, which wait for its clients
+	// stopIdle stops the workers when all calls have ended, before their pools close.
+	stopIdle bool
+	byPath   bool // there is a pool of a Listen address, too: it has no part in restarts, which wait for its clients
 }
 
 var chaosPhases = []chaosPhase{
@@ -47,7 +49,7 @@ var chaosPhases = []chaosPhase{
 	{name: "restarts", share: 0.1, good: true, strict: true, faults: [][]chaosFault{chaosRestarts}, pause: 50 * time.Millisecond},
 	{name: "servers", share: 0.15, good: true, byPath: true, faults: [][]chaosFault{chaosServerFaults}, pause: 300 * time.Millisecond},
 	{name: "setups", share: 0.05, good: true, faults: [][]chaosFault{chaosSetupFaults, chaosWorkerFaults}, pause: 100 * time.Millisecond},
-	{name: "all at once", share: 0.15, pause: 200 * time.Millisecond,
+	{name: "all at once", share: 0.15, stopIdle: true, pause: 200 * time.Millisecond,
 		faults: [][]chaosFault{chaosWorkerFaults, slices.Concat(chaosServerFaults, chaosRestarts), chaosSetupFaults}},
 }
 
@@ -154,7 +156,7 @@ func (r *chaosState) all(ctx context.Context) error {
 // startTrees starts the servers.
 func (r *chaosState) startTrees(ctx context.Context) error {
 	r.trees = nil
-	limits := server.Limits{HungTimeout: 2 * time.Second, SetupTimeout: 3 * time.Second, Standby: chaosStandby, MaxMessage: chaosMaxMessage}
+	limits := server.Limits{HungTimeout: time.Second, SetupTimeout: 3 * time.Second, Standby: chaosStandby, MaxMessage: chaosMaxMessage}
 	for _, t := range []struct {
 		name   string
 		svc    *server.Service
@@ -271,8 +273,10 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 	for range 2 { // has checkouts found that were dropped
 		runtime.GC()
 	}
-	if !p.strict {
-		r.trees[number%2].stopIdle(r.ledger)
+	if p.stopIdle {
+		for _, t := range r.trees[:2] { // the server of a path's clients doesn't know when they have gone
+			t.stopIdle(r.ledger)
+		}
 	}
 	for i, s := range shares {
 		begin := time.Now()
@@ -379,6 +383,7 @@ func (r *chaosState) quiet(when string) {
 			break
 		}
 	}
+	time.Sleep(50 * time.Millisecond) // the standbys have only just started
 	for _, t := range r.trees {
 		r.report.server(t.name, t.Pid())
 	}

@@ -12,6 +12,7 @@ import (
 type chaosStalls struct {
 	mu   sync.Mutex // guards all below
 	list []chaosStall
+	due  time.Time // of the timer that runs; it may be noticed late
 	most time.Duration
 }
 
@@ -29,6 +30,9 @@ func (s *chaosStalls) watch(quit <-chan struct{}) {
 	defer t.Stop()
 	for {
 		due := time.Now().Add(chaosTick)
+		s.mu.Lock()
+		s.due = due
+		s.mu.Unlock()
 		t.Reset(chaosTick)
 		select {
 		case <-t.C:
@@ -59,15 +63,18 @@ func (s *chaosStalls) add(x chaosStall) {
 func (s *chaosStalls) within(from, to time.Time) (sum time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.due.IsZero() && s.due.Before(to) {
+		sum = to.Sub(chaosLater(s.due, from))
+	}
 	for i := len(s.list) - 1; i >= 0 && s.list[i].noticed.After(from); i-- {
-		begin, end := s.list[i].due, s.list[i].noticed
-		if begin.Before(from) {
-			begin = from
-		}
-		if end.After(to) {
-			end = to
-		}
-		sum += max(0, end.Sub(begin))
+		sum += max(0, chaosEarlier(s.list[i].noticed, to).Sub(chaosLater(s.list[i].due, from)))
 	}
 	return sum
+}
+
+func chaosLater(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

@@ -16,11 +16,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bullpen-go/bullpen/forkserver"
 )
 
 var binary string // the command, built by TestMain
 
 func TestMain(m *testing.M) {
+	forkserver.Init()
+	chaosVictim()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bullpen-test")
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ func KillAdopted(mark string) {
 		for _, l := range lists {
 			text, _ := os.ReadFile(l)
 			for _, f := range strings.Fields(string(text)) {
-				if pid, err := strconv.Atoi(f); err == nil && killIf(pid, mark+"\x00") {
+				if pid, err := strconv.Atoi(f); err == nil && killIf(pid, mark+"\x00", time.Second) {
 					killed = true
 				}
 			}
@@ -32,19 +33,26 @@ func KillAdopted(mark string) {
 	}
 }
 
-// KillMarked kills all processes of this user whose environment has a setting that begins with prefix.
+// KillMarked kills all processes of this user whose environment has a setting that begins with prefix. It doesn't wait for
+// their end: that may take a while on a busy machine, and who calls is in a hurry.
 func KillMarked(prefix string) {
-	dirs, _ := os.ReadDir("/proc")
-	for _, d := range dirs {
-		if pid, err := strconv.Atoi(d.Name()); err == nil && pid != os.Getpid() {
-			killIf(pid, prefix)
+	for range 3 { // what they started while this looked
+		killed := false
+		dirs, _ := os.ReadDir("/proc")
+		for _, d := range dirs {
+			if pid, err := strconv.Atoi(d.Name()); err == nil && pid != os.Getpid() && killIf(pid, prefix, 0) {
+				killed = true
+			}
+		}
+		if !killed {
+			return
 		}
 	}
 }
 
-// killIf kills a process whose environment has a setting that begins with prefix, and waits until it is dead. The
-// pidfd makes sure that what was looked at is what is killed.
-func killIf(pid int, prefix string) bool {
+// killIf kills a process whose environment has a setting that begins with prefix, and waits for its end for the given
+// time. The pidfd makes sure that what was looked at is what is killed.
+func killIf(pid int, prefix string, wait time.Duration) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return false
@@ -57,7 +65,9 @@ func killIf(pid int, prefix string) bool {
 	if unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) != nil {
 		return false
 	}
-	unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000)
+	if wait > 0 {
+		unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
+	}
 	return true
 }
 
