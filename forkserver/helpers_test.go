@@ -89,7 +89,7 @@ func (f *feed[T]) wait(t *testing.T, what string, ok func(T) bool) T {
 		select {
 		case <-more:
 		case <-late:
-			t.Fatalf("it did not come: %s, among %d: %.5000v", what, len(all), all)
+			t.Fatalf("it did not come: %s, among %d: %.2000s", what, len(all), fmt.Sprint(all))
 		}
 	}
 }

@@ -188,13 +188,17 @@ func causeOf(ctx context.Context) error {
 // put takes a worker back: to the first who waits, or to the idle ones.
 func (p *Pool) put(w *worker) {
 	p.mu.Lock()
-	if _, ours := p.workers[w]; !ours || p.closed || w.wanted {
-		p.mu.Unlock()
-		p.discard(w, endRecalled)
-		return
+	reason := w.recalled
+	if p.closed {
+		reason = endClosed
 	}
-	p.deliver(w)
+	if reason == "" {
+		p.deliver(w)
+	}
 	p.mu.Unlock()
+	if reason != "" {
+		p.discard(w, reason)
+	}
 }
 
 // deliver gives a free worker to the first who waits, or makes it idle. The caller holds mu.
@@ -227,16 +231,16 @@ func (p *Pool) expel(w *worker, reason string) {
 	p.checkDrained()
 }
 
-// drop forgets a worker. The caller holds mu.
+// drop forgets a worker, and counts it with its first reason, if one is given. The caller holds mu.
 func (p *Pool) drop(w *worker, reason string) {
-	if _, ours := p.workers[w]; !ours {
-		return
-	}
 	delete(p.workers, w)
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}
-	p.stat.end(reason)
+	if !w.counted && reason != "" {
+		w.counted = true
+		p.stat.end(reason)
+	}
 }
 
 // release takes a worker back after a checkout, and retires it if it has to go.

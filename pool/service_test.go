@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -186,7 +187,7 @@ var hooked = server.NewService("hooked", server.Hooks{
 			return err
 		}
 		if d.SetupLog != "" {
-			appendLine(d.SetupLog, fmt.Sprint(os.Getpid()))
+			noteSetup(d.SetupLog)
 		}
 		how, _ := os.ReadFile(d.SetupFails)
 		return misbehave(ctx, string(how))
@@ -202,9 +203,18 @@ var hooked = server.NewService("hooked", server.Hooks{
 })
 
 type hookData struct {
-	SetupLog   string // a file that each Setup appends its pid to
+	SetupLog   string // a file that each Setup appends its pid to, and whether the worker before it lives still
 	SetupFails string // a file that says how Setup fails
 	DoneLog    string // a file that each CheckoutDone appends its pid to
+}
+
+func noteSetup(file string) {
+	var before int
+	b, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(b)) {
+		fmt.Sscan(line, &before)
+	}
+	appendLine(file, fmt.Sprintf("%d %t", os.Getpid(), before != 0 && syscall.Kill(before, 0) == nil))
 }
 
 func misbehave(ctx context.Context, how string) error {

@@ -46,7 +46,7 @@ func TestSetupRunsOncePerWorker(t *testing.T) {
 		must[int](t)(hookedPid.Call(limited(t), p))
 	}
 	log, _ := os.ReadFile(d.SetupLog)
-	lines := strings.Fields(string(log))
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
 	if len(lines) != 2 || lines[0] == lines[1] || !strings.Contains(string(log), fmt.Sprint(a.Pid())) ||
 		!strings.Contains(string(log), fmt.Sprint(b.Pid())) {
 		t.Errorf("Setup ran in %q, the workers are %d and %d", lines, a.Pid(), b.Pid())

@@ -35,8 +35,8 @@ type worker struct {
 	// The pool's mu guards all below.
 	idleAt   time.Time
 	since    time.Time // of the checkout; zero while idle
-	settling bool      // released, and in its CheckoutDone hook
-	wanted   bool      // back, by its dialer
+	recalled string    // why its dialer wants it back, or ""
+	counted  bool      // by Stat, among those that ended
 }
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
@@ -105,22 +105,21 @@ func (w *worker) watchEnd() {
 
 // recall takes a worker out of the pool: now if it is idle or has died, and at its release otherwise.
 func (p *Pool) recall(w *worker) {
-	reason, e := endRecalled, w.life.Exit(over)
+	e := w.life.Exit(over)
 	p.mu.Lock()
-	switch {
-	case e == nil || e.Reason == wire.ExitShutdown:
-	case w.settling:
-		reason = endHook
-	default:
-		reason = endDied
+	w.recalled = endRecalled
+	if e != nil && e.Reason != wire.ExitShutdown {
+		w.recalled = endDied
 	}
-	w.wanted = true
 	idle := w.since.IsZero()
-	if idle || e != nil {
-		p.drop(w, reason)
-		p.grow()
-		p.checkDrained()
+	switch {
+	case idle:
+		p.drop(w, w.recalled)
+	case e != nil:
+		p.drop(w, "") // whoever holds it will see why
 	}
+	p.grow()
+	p.checkDrained()
 	p.mu.Unlock()
 	if idle {
 		w.close()
@@ -149,7 +148,7 @@ func (p *Pool) lost(w *worker) {
 // holds the pool's mu.
 func (w *worker) lease(now time.Time) (stale bool) {
 	stale = w.life == nil && !w.idleAt.IsZero() && now.Sub(w.idleAt) > time.Second
-	w.since, w.settling = now, false
+	w.since = now
 	w.checkouts++
 	w.failed = false
 	w.pool.stat.checkouts++
