@@ -27,7 +27,8 @@ type Config struct {
 	Path string
 	// Logger gets the records of the server, and what server and workers print. Nil drops them.
 	Logger hclog.Logger
-	// StartTimeout is how long the server may take to answer. Default 10 seconds; negative: no limit.
+	// StartTimeout is how long the server may take to answer, at its start and later: one that is silent for longer when
+	// it is wanted is killed and replaced. Default 10 seconds; negative: no limit.
 	StartTimeout time.Duration
 	// OnEvent is called when a server or worker process starts, is ready, or ends, one event at a time. It must not
 	// block. Nil means nobody wants to know.

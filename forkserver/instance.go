@@ -38,9 +38,12 @@ type instance struct {
 	err    error         // how it ended; set before dead is closed
 
 	answered bool          // guarded by the Process's mu
-	decided  chan struct{} // closed when start has made up its mind about the answer
+	decided  chan struct{} // closed when the answer was accepted, or refused
 
 	readers sync.WaitGroup // of ctl and output
+	pinger  pinger
+
+	handing sync.RWMutex // held while a connection is handed over, so that no such message follows the end's
 
 	mu     sync.Mutex // guards all below
 	conns  map[uint64]*conn
@@ -50,33 +53,32 @@ type instance struct {
 	closed control.Closed
 }
 
-// start starts the server and waits for its answer.
-func (p *Process) start(ctx context.Context) error {
+// launch starts a server and waits for its answer, for StartTimeout at most.
+func (p *Process) launch(ctx context.Context) (*instance, error) {
 	if err := role.CheckApp(); err != nil {
-		return err
+		return nil, err
+	}
+	if max := p.config.StartTimeout; max > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, max, fmt.Errorf("no answer within StartTimeout (%v)", max))
+		defer cancel()
 	}
 	in := &instance{p: p, ready: make(chan control.Ready, 1), decided: make(chan struct{}),
 		dead: make(chan struct{}), conns: map[uint64]*conn{}}
 	if err := in.spawn(); err != nil {
-		return err
+		return nil, err
 	}
 	go in.run()
 	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
 		Listeners: len(p.listeners), Events: p.config.OnEvent != nil, Path: p.config.Path}
 	// Large setup data blocks until the server reads it. If sending fails, the server has died, which is seen below.
 	go in.ctl.Send(control.AppConfig, config)
-	err := in.await(ctx)
-	if err == nil {
-		p.mu.Lock()
-		p.cur, in.answered = in, true
-		p.mu.Unlock()
-		p.serverEvent(server.ServerStarted, in.pid(), nil)
-	}
-	close(in.decided)
-	if err != nil {
+	if err := in.await(ctx); err != nil {
+		close(in.decided)
 		in.kill()
+		return nil, err
 	}
-	return err
+	return in, nil // serveBy decides
 }
 
 // await waits for the server's answer, and checks it.
@@ -181,6 +183,10 @@ func (in *instance) run() {
 	in.ctl.Close()
 	in.output.Close()
 	in.hold.Close()
+	in.pong()         // or the pinger would go on
+	if st.Code != 0 { // its workers died with it, but not what they had started
+		process.KillMarked(role.ServerSetting(in.proc.Pid))
+	}
 	err := in.endError(st)
 	in.abandon(err)
 	in.err = err
@@ -205,23 +211,6 @@ func (in *instance) endError(st process.State) error {
 		how += ": " + text
 	}
 	return fmt.Errorf("%w: server of %q, pid %d, %s", wire.ErrServerGone, in.p.svc.Name(), in.proc.Pid, how)
-}
-
-// ended notes that the process's server has ended.
-func (p *Process) ended(in *instance) {
-	p.mu.Lock()
-	answered := in.answered
-	in.answered = false // once
-	p.mu.Unlock()
-	if !answered {
-		return
-	}
-	err := in.err
-	if err != nil {
-		p.logger.Error("server ended", "service", p.svc.Name(), "pid", in.pid(), "error", err)
-	}
-	p.serverEvent(server.ServerEnded, in.pid(), err)
-	p.finish(err)
 }
 
 // readOutput forwards what the server prints: what a crash says.
@@ -275,6 +264,12 @@ func (in *instance) readControl() {
 			if m.Decode(&rec) == nil {
 				in.log(rec)
 			}
+		case control.ServerPong:
+			in.pong()
+		case control.ServerServes:
+			in.p.mu.Lock()
+			in.p.breaker.succeed()
+			in.p.mu.Unlock()
 		case control.ServerClosed:
 			in.mu.Lock()
 			m.Decode(&in.closed)
@@ -316,7 +311,7 @@ func (in *instance) abandon(err error) {
 	in.mu.Unlock()
 	e := wire.Exit{Code: -1, Reason: wire.ExitShutdown}
 	if err != nil {
-		e.Detail = err.Error()
+		e.Reason, e.Detail = wire.ExitServerDied, err.Error()
 	}
 	for _, c := range conns {
 		c.ended(&e)
@@ -336,11 +331,13 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: nc, in: in, exit: make(chan struct{})}
+	in.handing.RLock() // drain says that it begins to no connection that the server gets after it has heard of it
+	defer in.handing.RUnlock()
 	in.mu.Lock()
-	if in.gone {
+	if in.gone || in.asked {
 		in.mu.Unlock()
 		nc.Close()
-		return nil, fmt.Errorf("%w: server of %q", wire.ErrServerGone, in.p.svc.Name())
+		return nil, errReplaced
 	}
 	in.nextID++
 	c.id = in.nextID
@@ -349,17 +346,27 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 	if err := in.ctl.Send(control.AppConn, control.Handover{ID: c.id, Wire: kind}, theirs); err != nil {
 		in.exited(control.Exit{ID: c.id, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
 		nc.Close()
-		return nil, fmt.Errorf("%w: %w", wire.ErrServerGone, err)
+		return nil, fmt.Errorf("bullpen: hand a connection to the server: %w", err)
 	}
+	in.ping()
 	return c, nil
 }
 
 // ask notes that the server's end is wanted, and says so.
 func (in *instance) ask(t control.Type) {
+	in.handing.Lock()
 	in.mu.Lock()
 	in.asked = true
 	in.mu.Unlock()
+	in.handing.Unlock()
 	go in.ctl.Send(t, nil) // a stopped server may not read
+}
+
+// isGone reports whether the server takes no connections any more.
+func (in *instance) isGone() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.gone || in.asked
 }
 
 // close is the ladder that ends a server: ask, wait, kill, report.

@@ -57,6 +57,9 @@ var look = server.Handle0(basic, "look", func(context.Context) (seen, error) {
 // kinds counts what descriptors are.
 func kinds(files map[string]string) (kinds []string) {
 	for _, target := range files {
+		if strings.HasPrefix(target, "/sys/fs/cgroup/") {
+			continue // the runtime's: it looks how many processors it may use
+		}
 		kind, _, _ := strings.Cut(target, ":[")
 		kinds = append(kinds, kind)
 	}
@@ -82,13 +85,9 @@ func TestDescriptorsOfAWorker(t *testing.T) {
 	other := checkout(t, p)
 	for range 2 { // a standby, and one that is started for its connection
 		s := must(look.Call(limited(t), checkout(t, p)))(t)
-		// Its connection, the link to its server, the keepalive pipe; 0, 1 and 2; the runtime's poller and the
-		// connection's.
-		want := []string{"/dev/null", "anon_inode:[eventfd]", "anon_inode:[eventpoll]", "anon_inode:[eventpoll]",
-			"pipe", "pipe", "pipe", "socket", "socket"}
-		for i := range want {
-			want[i], _, _ = strings.Cut(want[i], ":[")
-		}
+		// Its connection, the link to its server, the keepalive pipe; 0, 1 and 2; the runtime's poller, with an eventfd,
+		// and the connection's.
+		want := []string{"/dev/null", "anon_inode", "anon_inode", "anon_inode", "pipe", "pipe", "pipe", "socket", "socket"}
 		if got := kinds(s.Files); !slices.Equal(got, want) {
 			t.Errorf("%v instead of %v: %v", got, want, s.Files)
 		}
@@ -102,7 +101,7 @@ func TestDescriptorsOfAWorker(t *testing.T) {
 		}
 	}
 	// What a worker starts gets none of them.
-	out := must(shell.Call(limited(t), other, "for f in /proc/$$/fd/*; do echo ${f##*/}; done"))(t)
+	out := must(shell.Call(limited(t), other, "for f in /proc/$$/fd/*; do test -e $f && echo ${f##*/}; done"))(t)
 	for _, n := range strings.Fields(out) {
 		if n != "0" && n != "1" && n != "2" && n != "10" && n != "255" { // the latter two are the shell's own
 			t.Errorf("a child of the worker has descriptor %s", n)

@@ -3,6 +3,7 @@
 package forkserver_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -23,9 +24,9 @@ func TestWhatWorkersPrintIsLogged(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	first, second := checkout(t, p), checkout(t, p)
-	must(printOut.Call(limited(t), first, "to stdout\r\n", 1))(t)
-	must(printErr.Call(limited(t), second, "to stderr\nhalf a ", 1))(t)
-	must(printErr.Call(limited(t), second, "line\nbad \xff utf-8\n", 1))(t)
+	must(printOut.Call(limited(t), first, []byte("to stdout\r\n"), 1))(t)
+	must(printErr.Call(limited(t), second, []byte("to stderr\nhalf a "), 1))(t)
+	must(printErr.Call(limited(t), second, []byte("line\nbad \xff utf-8\n"), 1))(t)
 	numbers := map[string]string{}
 	for msg, want := range map[string]struct {
 		stream string
@@ -56,8 +57,8 @@ func TestLineOf10MB(t *testing.T) {
 	must(echo.Call(limited(t), co, "warm up"))(t)
 	before := residentMiB(t, tr.Pid())
 	const size = 10 << 20
-	must(printErr.Call(limited(t), co, strings.Repeat("x", 1<<20), size>>20))(t)
-	must(printErr.Call(limited(t), co, "\nthe end\n", 1))(t)
+	must(printErr.Call(limited(t), co, bytes.Repeat([]byte("x"), 1<<20), size>>20))(t)
+	must(printErr.Call(limited(t), co, []byte("\nthe end\n"), 1))(t)
 	tr.logs.said(t, "the end")
 	total := 0
 	for _, r := range tr.logs.list() {

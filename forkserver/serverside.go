@@ -55,9 +55,10 @@ func fail(err error) {
 
 // serverProcess is the server's side of the control socket.
 type serverProcess struct {
-	ctl   *control.Conn
-	srv   *server.Server
-	ready chan struct{} // closed when the app has been told that the server is
+	ctl    *control.Conn
+	srv    *server.Server
+	ready  chan struct{} // closed when the app has been told that the server is
+	served sync.Once
 
 	mu    sync.Mutex // guards kills
 	kills map[uint64]func(string)
@@ -81,9 +82,12 @@ func (p *serverProcess) configure() error {
 	if c.SetupData != nil {
 		p.srv.SetupData = cbor.RawMessage(c.SetupData)
 	}
-	if c.Events {
-		p.srv.OnEvent = func(e server.Event) {
-			<-p.ready // a standby's start is not an event before the server's
+	p.srv.OnEvent = func(e server.Event) {
+		<-p.ready // a standby's start is not an event before the server's
+		if e.Type == server.WorkerReady {
+			p.served.Do(func() { p.ctl.Send(control.ServerServes, nil) })
+		}
+		if c.Events {
 			p.ctl.Send(control.ServerEvent, e)
 		}
 	}
@@ -138,6 +142,8 @@ func (p *serverProcess) obey() {
 			if m.Decode(&k) == nil {
 				p.kill(k)
 			}
+		case control.AppPing:
+			p.ctl.Send(control.ServerPong, nil)
 		case control.AppClose:
 			go p.close()
 		case control.AppShutdown:
@@ -183,6 +189,7 @@ func (p *serverProcess) close() {
 			closed.Survivors = stuck.Pids
 		}
 	}
+	p.srv.Kill() // what workers left behind
 	p.ctl.Send(control.ServerClosed, closed)
 	os.Exit(0)
 }

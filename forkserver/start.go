@@ -29,26 +29,23 @@ func Start(ctx context.Context, s *server.Service, c Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	timeout := c.StartTimeout
-	if timeout == 0 {
-		timeout = defaultStartTimeout
-	}
-	if timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within StartTimeout (%v)", timeout))
-		defer cancel()
-	}
-	if err := p.start(ctx); err != nil {
+	in, err := p.launch(ctx)
+	if err != nil {
 		p.closeListeners()
 		return nil, fmt.Errorf("bullpen: start the server of %q: %w", s.Name(), err)
 	}
 	live.Store(p, struct{}{})
+	p.serveBy(in)
 	return p, nil
 }
 
 // newProcess checks the config, fixes what belongs to the moment of Start, and binds the listeners.
 func newProcess(s *server.Service, c Config) (*Process, error) {
-	p := &Process{svc: s, config: c, logger: c.Logger, done: make(chan struct{})}
+	p := &Process{svc: s, config: c, logger: c.Logger, done: make(chan struct{}), closing: make(chan struct{}),
+		restarting: make(chan struct{}, 1), changed: make(chan struct{})}
+	if c.StartTimeout == 0 {
+		p.config.StartTimeout = defaultStartTimeout
+	}
 	if p.logger == nil {
 		p.logger = hclog.NewNullLogger()
 	}
@@ -70,7 +67,7 @@ func newProcess(s *server.Service, c Config) (*Process, error) {
 		network, address, err := server.Address(a)
 		if err == nil {
 			var l net.Listener
-			if l, err = server.Listen(network, address); err == nil {
+			if l, err = server.Listen(s, network, address); err == nil {
 				p.listeners = append(p.listeners, l)
 				continue
 			}

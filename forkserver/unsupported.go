@@ -13,12 +13,18 @@ import (
 )
 
 // instance can't exist here: there is no way to hand a connection to another process.
-type instance struct{}
-
-func (p *Process) start(context.Context) error {
-	return fmt.Errorf("server processes on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+type instance struct {
+	answered bool
+	decided  chan struct{}
+	dead     chan struct{}
+	err      error
 }
 
+func (p *Process) launch(context.Context) (*instance, error) {
+	return nil, fmt.Errorf("server processes on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+func (*instance) isGone() bool                     { return true }
 func (*instance) pid() int                         { return 0 }
 func (*instance) dial(wire.Kind) (net.Conn, error) { return nil, errors.ErrUnsupported }
 func (*instance) close() error                     { return nil }

@@ -11,10 +11,10 @@ import (
 
 // retry slows the pool's tries to connect while they fail.
 type retry struct {
-	last   error // of the last try; nil after a success
-	gone   bool  // the dialer has said that the server won't come back: only who asks for a worker causes a try
-	delay  time.Duration
-	paused bool // until a timer has grow called
+	last   error         // of the last try; nil after a success
+	gone   bool          // the dialer has said that the server won't come back: only who asks for a worker causes a try
+	delay  time.Duration // of the last pause; 0 after a call was served
+	paused bool          // until a timer has grow called
 }
 
 const (
@@ -64,7 +64,7 @@ func (p *Pool) connect(leaving *worker) {
 	case p.closed:
 		err = ErrClosed
 	default:
-		p.fails = retry{}
+		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
 		w.since = time.Now() // until it is delivered
@@ -102,7 +102,7 @@ func (p *Pool) failed(err error) {
 		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
 			w.ready <- grant{err: fmt.Errorf("pool %q: %w", p.config.Name, err)}
 		}
-	case errors.As(err, &setup) || errors.As(err, &died):
+	case errors.As(err, &setup) || errors.As(err, &died) && died.Exit.Reason != wire.ExitServerDied && died.Exit.Reason != wire.ExitShutdown:
 		p.config.Logger.Warn("a worker could not be set up", "pool", p.config.Name, "error", err)
 		if len(p.workers) == 0 {
 			if w := p.queue.pop(); w != nil {

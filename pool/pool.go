@@ -192,6 +192,9 @@ func (p *Pool) put(w *worker) {
 	if p.closed {
 		reason = endClosed
 	}
+	if w.served {
+		p.fails.delay = 0
+	}
 	if reason == "" {
 		p.deliver(w)
 	}

@@ -100,12 +100,15 @@ func (s *stream) patient(now time.Time) bool {
 		if s.ctx.Err() != nil && !s.canceled {
 			s.canceled = true
 			s.grace = now.Add(s.w.hello.Grace + graceSlack)
-			if !s.w.sendCancel() {
+			if !s.deadline.IsZero() && s.deadline.Before(s.grace) {
+				s.grace = s.deadline
+			}
+			if !s.w.sendCancel(s.grace) {
 				return false
 			}
 		}
 		until := s.deadline
-		if s.canceled && (until.IsZero() || s.grace.Before(until)) {
+		if s.canceled {
 			until = s.grace
 		}
 		if !until.IsZero() && !now.Before(until) {
@@ -140,10 +143,13 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it.
-func (w *worker) sendCancel() bool {
+// sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it. A worker that
+// hasn't read its call may have no room for more: that is waited for until the given time.
+func (w *worker) sendCancel(until time.Time) bool {
 	if w.pool.config.Wire == wire.JSON {
 		return false
 	}
+	w.nc.SetWriteDeadline(until)
+	defer w.nc.SetWriteDeadline(time.Time{})
 	return w.conn.Write(&wire.Message{Type: wire.TypeCancel, ID: w.id}) == nil
 }

@@ -24,6 +24,7 @@ type worker struct {
 
 	id        uint32 // of the last call
 	checkouts int    // up to the present one
+	served    bool   // it has replied to a call
 	failed    bool   // a handler returned an error in this checkout
 	end       string // why it can't be used again, or ""
 	out, in   wire.Message
@@ -115,6 +116,9 @@ func (p *Pool) recall(w *worker) {
 	switch {
 	case idle:
 		p.drop(w, w.recalled)
+		if w.recalled == endDied && !w.served && e.Reason != wire.ExitServerDied { // it slows its own replacement
+			p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
+		}
 	case e != nil:
 		p.drop(w, "") // whoever holds it will see why
 	}

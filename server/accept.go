@@ -3,6 +3,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,11 @@ import (
 
 // accept takes connections from l until the server is stopped.
 func (s *Server) accept(l net.Listener) error {
-	a := &acceptor{sup: s.sup, silent: map[net.Conn]struct{}{}}
+	config, err := s.Service.tlsConfig()
+	if err != nil {
+		return fmt.Errorf("bullpen: %w", err)
+	}
+	a := &acceptor{sup: s.sup, tls: config, silent: map[net.Conn]struct{}{}}
 	defer a.close()
 	var pause time.Duration
 	for {
@@ -47,6 +52,7 @@ func (s *Server) accept(l net.Listener) error {
 // nothing, or nothing sensible.
 type acceptor struct {
 	sup *supervisor
+	tls *tls.Config // of TCP connections; nil: they aren't encrypted
 
 	mu     sync.Mutex // guards all below
 	silent map[net.Conn]struct{}
@@ -89,36 +95,53 @@ func (a *acceptor) receive(c net.Conn) {
 		log.Warn("a connection was refused: too many clients are connected that have sent nothing", "limit", a.sup.limits.MaxSilent)
 		return
 	}
-	defer a.remove(c)
+	heard := sync.OnceFunc(func() { a.remove(c) })
+	defer heard()
 	if err := checkPeer(c); err != nil {
 		log.Warn("a connection was refused", "error", err)
 		return
 	}
-	first, err := peek(c)
+	var tc *tls.Conn
+	var first byte
+	var err error
+	if _, tcp := c.(*net.TCPConn); tcp && a.tls != nil {
+		if tc, err = handshake(c, a.tls); err == nil {
+			first, err = firstByte(tc)
+		}
+	} else {
+		if tcp { // a stranger
+			c.SetReadDeadline(time.Now().Add(strangerTime))
+		}
+		first, err = peek(c)
+		c.SetReadDeadline(time.Time{})
+	}
 	if err != nil {
+		log.Debug("a connection ended before its first message", "error", err)
 		return
 	}
-	if first == wire.AskByte {
-		a.sup.answer(c)
-		return
-	}
+	heard()
 	kind, ok := wire.KindOf(first)
-	if !ok {
+	switch {
+	case first == wire.AskByte && tc == nil:
+		a.sup.answer(c)
+	case first == wire.AskByte:
+		a.sup.answer(tc, first)
+	case !ok:
 		log.Warn("a connection was refused: no message begins like this", "first byte", first)
-		return
+	case tc != nil:
+		a.relay(tc, first, kind)
+	default:
+		f, err := descriptor(c)
+		if err != nil {
+			log.Error("a connection was lost: it can't be handed to a process", "error", err)
+			return
+		}
+		a.sup.serve(Connection{File: f, Wire: kind})
 	}
-	filer, ok := c.(interface{ File() (*os.File, error) })
-	if !ok {
-		log.Error("a connection was lost: it can't be handed to a process", "type", fmt.Sprintf("%T", c))
-		return
-	}
-	f, err := filer.File()
-	if err != nil {
-		log.Error("a connection was lost", "error", err)
-		return
-	}
-	a.sup.serve(Connection{File: f, Wire: kind})
 }
+
+// strangerTime is how long a client may be silent at first of whom nothing is known: over TCP without TLS.
+const strangerTime = time.Minute
 
 // peek waits for the connection's first byte without taking it.
 func peek(c net.Conn) (first byte, err error) {

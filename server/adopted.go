@@ -47,3 +47,10 @@ func (s *supervisor) reap() {
 		process.ReapAdopted(s.own)
 	}
 }
+
+// killLeft kills what the dead worker left behind outside of its process group.
+func (s *supervisor) killLeft(number int) {
+	if role.Current() == role.Server {
+		process.KillAdopted(role.WorkerSetting(os.Getpid(), number))
+	}
+}

@@ -3,6 +3,8 @@
 package server
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"time"
 
@@ -37,10 +39,14 @@ func (x *exits) find(a wire.Ask) *wire.Exit {
 	return nil
 }
 
-// answer answers a question.
-func (s *supervisor) answer(c net.Conn) {
+// answer answers a question whose first byte may have been read already.
+func (s *supervisor) answer(c net.Conn, read ...byte) {
 	c.SetDeadline(time.Now().Add(answerTime))
-	err := wire.AnswerExit(c, func(a wire.Ask) *wire.Exit {
+	question := struct {
+		io.Reader
+		io.Writer
+	}{io.MultiReader(bytes.NewReader(read), c), c}
+	err := wire.AnswerExit(question, func(a wire.Ask) *wire.Exit {
 		for _, w := range s.all() {
 			if w.proc.Pid == a.Pid && w.number == a.Number {
 				t := time.NewTimer(answerTime)

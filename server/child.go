@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/process"
@@ -111,9 +114,7 @@ func (s *supervisor) notStarted(conn *connection, e *wire.Exit) {
 func (s *supervisor) spareGone(ready bool) {
 	s.mu.Lock()
 	s.spare--
-	if ready {
-		s.backoff.succeed()
-	} else {
+	if !ready {
 		s.backoff.fail()
 	}
 	s.mu.Unlock()
@@ -185,7 +186,7 @@ func (s *supervisor) spec(n int, files []*os.File) process.Spec {
 	return process.Spec{
 		Path:  s.srv.Path,
 		Title: fmt.Sprintf("bullpen worker: %s(%d)", s.srv.Service.name, n),
-		Env:   role.Mark(env, role.Worker, procs),
+		Env:   role.Mark(env, role.Worker, procs, role.WorkerSetting(os.Getpid(), n)),
 		Dir:   s.srv.Dir,
 		Files: append(files[:len(files):len(files)], s.child, s.board.File()),
 		Death: syscall.SIGKILL,
@@ -249,6 +250,11 @@ func (w *child) readLink() {
 			}
 		case control.WorkerTook:
 			w.hasTaken()
+		case control.WorkerLog:
+			var rec control.Log
+			if m.Decode(&rec) == nil {
+				w.logged(rec)
+			}
 		case control.WorkerWake:
 			w.sup.hung.wake()
 		case control.WorkerEnding:
@@ -258,6 +264,15 @@ func (w *child) readLink() {
 			}
 		}
 	}
+}
+
+// logged passes on what a hook has logged.
+func (w *child) logged(rec control.Log) {
+	args := []any{"service", w.sup.srv.Service.name, "pid", w.proc.Pid, "worker", w.number}
+	for _, a := range rec.Args {
+		args = append(args, a)
+	}
+	w.sup.logger.Log(hclog.Level(rec.Level), strings.ToValidUTF8(rec.Message, "\uFFFD"), args...)
 }
 
 // isReady makes a worker without a connection a standby.
@@ -305,6 +320,10 @@ func (w *child) setupFailed(e *wire.SetupError) {
 
 // hasTaken closes our copy of the connection: while it is open, the client can't see its worker die.
 func (w *child) hasTaken() {
+	s := w.sup
+	s.mu.Lock()
+	s.backoff.succeed()
+	s.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.took = true
@@ -356,6 +375,7 @@ func (w *child) wait() {
 	e := w.exit(st)
 	s.remove(w, e)
 	s.board.Give(w.slotNo)
+	s.killLeft(w.number)
 	s.reap()
 	s.event(WorkerEnded, w, e)
 	s.logEnd(w, e)
@@ -376,7 +396,10 @@ func (w *child) pass(e *wire.Exit) {
 	switch {
 	case conn == nil && !ready:
 		s.spareGone(false)
-	case conn == nil:
+	case conn == nil: // a standby that was ready
+		s.mu.Lock()
+		s.backoff.fail()
+		s.mu.Unlock()
 	case again:
 		s.mu.Lock()
 		next := s.takeStandby()

@@ -26,6 +26,9 @@ func (w *child) exit(st process.State) *wire.Exit {
 	}
 	if e.Reason == "" {
 		e.Reason = guessReason(e, st.Signal)
+		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened() {
+			e.Reason = wire.ExitOutOfMemory
+		}
 	}
 	if scoreboard.State(w.slot.Read().State) == scoreboard.Running {
 		e.Logs = lastLogs(w.slot)
@@ -43,6 +46,9 @@ func guessReason(e *wire.Exit, sig syscall.Signal) wire.ExitReason {
 		return wire.ExitKilled
 	}
 	if e.Code == 2 { // the Go runtime's own end
+		if bytes.Contains(e.StderrHead, []byte("out of memory")) { // of Limits.MaxMemory
+			return wire.ExitOutOfMemory
+		}
 		for _, mark := range []string{"panic: ", "fatal error: ", "runtime: ", "SIGSEGV", "SIGABRT"} {
 			if bytes.Contains(e.StderrHead, []byte(mark)) || bytes.Contains(e.StderrTail, []byte(mark)) {
 				return wire.ExitCrashed

@@ -23,6 +23,10 @@ type Limits struct {
 	// Procs is GOMAXPROCS in a worker. Default 1: one call at a time needs no more, and it is the fastest. Raise it for
 	// handlers that compute in parallel. Negative: as many as the machine has.
 	Procs int `cbor:"6,keyasint,omitempty"`
+	// MaxMemory is how much memory a worker may take for its data, in bytes, on Linux: RLIMIT_DATA. A worker that wants
+	// more gets an allocation error in C, and dies in Go; its wire.Exit then says "out of memory". Default no limit. The Go
+	// runtime itself wants some 32 MiB.
+	MaxMemory int64 `cbor:"8,keyasint,omitempty"`
 	// MaxSilent is how many clients of a Listen address may be connected without having sent anything. One more is
 	// closed. Default 1000.
 	MaxSilent int `cbor:"7,keyasint,omitempty"`
@@ -36,6 +40,7 @@ func (l Limits) withDefaults() Limits {
 	l.Standby = limit(l.Standby, 0, 0)
 	l.MaxMessage = limit(l.MaxMessage, wire.DefaultMaxMessage, 2<<30)
 	l.Procs = limit(l.Procs, 1, 0)
+	l.MaxMemory = limit(l.MaxMemory, 0, 0)
 	l.MaxSilent = limit(l.MaxSilent, 1000, 0)
 	return l
 }

@@ -27,16 +27,17 @@ func Address(s string) (network, address string, err error) {
 	return network, address, nil
 }
 
-// Listen listens where clients of other programs may connect. A unix socket is made with mode 0600, and replaces a
-// stale one that nobody answers on; its file is removed when the listener is closed. TCP is allowed on loopback only.
-func Listen(network, address string) (net.Listener, error) {
+// Listen listens where clients of other programs may connect to the service. A unix socket is made with mode 0600, and
+// replaces a stale one that nobody answers on; its file is removed when the listener is closed. TCP is allowed on loopback,
+// and elsewhere only if Hooks.TLS demands client certificates.
+func Listen(s *Service, network, address string) (net.Listener, error) {
 	var l net.Listener
 	var err error
 	switch network {
 	case "unix":
 		l, err = listenUnix(address)
 	case "tcp", "tcp4", "tcp6":
-		l, err = listenTCP(network, address)
+		l, err = listenTCP(s, network, address)
 	default:
 		err = fmt.Errorf("network %q is neither unix nor tcp", network)
 	}
@@ -46,14 +47,18 @@ func Listen(network, address string) (net.Listener, error) {
 	return l, nil
 }
 
-func listenTCP(network, address string) (net.Listener, error) {
+func listenTCP(s *Service, network, address string) (net.Listener, error) {
 	addr, err := net.ResolveTCPAddr(network, address)
 	if err != nil {
 		return nil, err
 	}
-	if !addr.IP.IsLoopback() {
-		return nil, errors.New("without TLS client certificates only loopback addresses are allowed: " +
-			"whoever can connect can run every method")
+	config, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	if config == nil && !addr.IP.IsLoopback() {
+		return nil, errors.New("without TLS client certificates only loopback addresses are allowed, as whoever can " +
+			"connect can run every method: set Hooks.TLS")
 	}
 	return net.ListenTCP(network, addr)
 }

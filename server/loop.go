@@ -99,7 +99,7 @@ func (w *worker) greet(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 	case m.Type != wire.TypeHello || m.Hello.Version != wire.Version:
 		return wire.ExitRetired, "the client did not begin with a hello of this version", false
 	}
-	w.conn.SetMaxOut(m.Hello.MaxMessage)
+	w.conn.SetMaxOut(min(m.Hello.MaxMessage, w.config.Limits.MaxMessage))
 	w.reply = wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version,
 		MaxMessage: w.config.Limits.MaxMessage, Name: w.svc.name, Pid: w.config.Pid, Number: w.config.Number,
 		Hook: w.svc.hooks.CheckoutDone != nil, Grace: w.config.Limits.CancelGrace, Setup: setup, Build: w.config.Build}}

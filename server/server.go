@@ -138,6 +138,7 @@ func (s *Server) Kill() {
 	s.stop()
 	if sup := s.started(); sup != nil {
 		sup.killAll()
+		sup.killRest()
 	}
 }
 
@@ -196,7 +197,7 @@ func (s *Server) stopped() bool {
 // ListenAndServe listens on a unix path or a TCP address and serves s there until ctx ends; then it closes everything
 // and returns nil. The program's main must begin with forkserver.Init. See Listen for the rules of addresses.
 func ListenAndServe(ctx context.Context, network, address string, s *Service) error {
-	l, err := Listen(network, address)
+	l, err := Listen(s, network, address)
 	if err != nil {
 		return err
 	}

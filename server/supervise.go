@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
 	"github.com/bullpen-go/bullpen/keepalive"
@@ -44,6 +45,8 @@ type supervisor struct {
 	backoff  backoff
 	exits    exits
 
+	oom *process.OOM
+
 	gone chan struct{} // closed by close
 
 	events sync.Mutex // one OnEvent at a time
@@ -54,7 +57,7 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 		return nil, err
 	}
 	s := &supervisor{srv: srv, limits: srv.Limits.withDefaults(), logger: srv.Logger, workers: map[int]*child{},
-		gone: make(chan struct{})}
+		gone: make(chan struct{}), oom: process.NewOOM()}
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
@@ -289,6 +292,13 @@ func (s *supervisor) emptyWithin(d time.Duration) bool {
 func (s *supervisor) killAll() {
 	for _, w := range s.all() {
 		w.kill(wire.ExitShutdown, "")
+	}
+}
+
+// killRest kills what the workers of a dedicated server left behind outside of their process groups.
+func (s *supervisor) killRest() {
+	if role.Current() == role.Server {
+		process.KillMarked(role.ServerSetting(os.Getpid()))
 	}
 }
 

@@ -21,6 +21,7 @@ func (*supervisor) serve(Connection) (func(string), error) { return nil, errors.
 func (*supervisor) drain(context.Context) error            { return errors.ErrUnsupported }
 func (*supervisor) close() []int                           { return nil }
 
-func (*supervisor) killAll() {}
+func (*supervisor) killAll()  {}
+func (*supervisor) killRest() {}
 
 func (s *Server) accept(net.Listener) error { return errors.ErrUnsupported }

@@ -38,6 +38,8 @@ type worker struct {
 	ready func()
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
+	// log passes records that belong to no call to the server's logger. It may be nil.
+	log func(hclog.Level, string, map[string]any)
 	// end ends the worker. It does not return.
 	end func(wire.ExitReason, string)
 
@@ -69,7 +71,7 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 // setup runs the Setup hook. late is called, from another goroutine, if it takes too long.
 func (w *worker) setup(late func(*wire.SetupError)) *wire.SetupError {
 	if w.svc.hooks.Setup == nil {
-		w.slot.Rest()
+		w.slot.Rest() // or the hung watch would take it for one that does not get ready
 		return nil
 	}
 	w.enter(scoreboard.SettingUp)
@@ -139,7 +141,10 @@ func (w *worker) keepLog(d wire.LogDefer) {
 	}
 }
 
-// hookLogger prints to standard error, which the server forwards as log lines.
+// hookLogger logs what belongs to no call.
 func (w *worker) hookLogger() hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Name: w.svc.name, Level: hclog.Trace})
+	if w.log == nil {
+		return hclog.NewNullLogger()
+	}
+	return &logger{sink: w.log, level: new(levelVar)}
 }

@@ -4,9 +4,13 @@ package server
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/role"
@@ -77,6 +81,9 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	if svc == nil {
 		return nil, fmt.Errorf("this program declares no service %q before forkserver.Init", config.Service)
 	}
+	if err := limitMemory(config.Limits.MaxMemory); err != nil {
+		return nil, err
+	}
 	file := os.NewFile(role.WorkerScoreboard, "scoreboard")
 	slot, err := scoreboard.Map(file, config.Slot)
 	if err != nil {
@@ -86,6 +93,13 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	w := newWorker(svc, config, slot)
 	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
+	w.log = func(level hclog.Level, msg string, data map[string]any) {
+		rec := control.Log{Level: int32(level), Message: msg}
+		for _, k := range slices.Sorted(maps.Keys(data)) {
+			rec.Args = append(rec.Args, k, fmt.Sprint(data[k]))
+		}
+		link.Send(control.WorkerLog, rec)
+	}
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
 		os.Exit(0)

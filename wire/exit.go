@@ -47,6 +47,7 @@ const (
 	ExitHung        ExitReason = "hung"          // it exceeded HungTimeout
 	ExitCanceled    ExitReason = "canceled"      // its client wanted it gone: timeout, abort, cancel without an end
 	ExitShutdown    ExitReason = "shutdown"      // its server was closed
+	ExitServerDied  ExitReason = "server died"   // and its workers with it
 	ExitSetup       ExitReason = "setup failed"  // its Setup hook failed or took too long
 	ExitOutOfMemory ExitReason = "out of memory" // the kernel killed it for its memory
 	ExitNotStarted  ExitReason = "not started"   // the process could not be started

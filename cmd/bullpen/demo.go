@@ -126,7 +126,7 @@ func demoServer(ctx context.Context, out io.Writer, address string) error {
 	if err != nil {
 		return err
 	}
-	l, err := server.Listen(network, address)
+	l, err := server.Listen(passwords, network, address)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,6 @@ func command() *cobra.Command {
 		Short:        "Pools of worker processes for Go",
 		SilenceUsage: true,
 	}
-	root.AddCommand(demoCommand())
+	root.AddCommand(demoCommand(), chaosCommand())
 	return root
 }

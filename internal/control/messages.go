@@ -10,6 +10,7 @@ const (
 	AppConfig   Type = 1 + iota // what Start was given; first, once
 	AppConn                     // Handover, with a descriptor: a connection that wants a worker
 	AppKill                     // Kill: end the worker of a connection
+	AppPing                     // wants a ServerPong
 	AppClose                    // end all workers now, then yourself
 	AppShutdown                 // start no more workers; end when the last one has
 )
@@ -17,9 +18,11 @@ const (
 // Server to app.
 const (
 	ServerReady  Type = 32 + iota // Ready, with the scoreboard's descriptor: answers AppConfig
+	ServerPong                    // a sign of life
 	ServerExit                    // Exit: the worker of a connection has ended
 	ServerEvent                   // an event, as package server defines it
 	ServerLog                     // Log: a record of the server's logger
+	ServerServes                  // a worker is ready: sent once
 	ServerClosed                  // Closed: answers AppClose, just before the end
 )
 
@@ -36,6 +39,7 @@ const (
 	WorkerFailed                  // a wire.SetupError: Setup has failed
 	WorkerTook                    // the connection has arrived; it will be read now
 	WorkerWake                    // a call has begun while the hung watch was asleep
+	WorkerLog                     // Log: a record of a hook's
 	WorkerEnding                  // Ending: why the worker will end itself now
 )
 

@@ -50,3 +50,11 @@ func (w waiter) exited() {
 
 // ReapAdopted does nothing: no process adopts another's children here but init.
 func ReapAdopted(func(pid int) bool) {}
+
+// KillAdopted does nothing: see ReapAdopted.
+func KillAdopted(mark string) {}
+
+// KillMarked does nothing: another process's environment can't be read here.
+func KillMarked(prefix string) {}
+
+func oomKills() int64 { return 0 }

@@ -36,6 +36,7 @@ const (
 
 const (
 	envMark       = "BULLPEN_ROLE"
+	envWorker     = "BULLPEN_WORKER"
 	envGOMAXPROCS = "GOMAXPROCS"
 	markVersion   = "1"
 )
@@ -48,9 +49,18 @@ var (
 	tooEarly   atomic.Bool // Init was called from an init function
 )
 
+// WorkerSetting is the setting that all of a worker's descendants have in their environment, as long as they keep it:
+// "BULLPEN_WORKER=PID.NUMBER", of its server's pid and the worker's number.
+func WorkerSetting(server, number int) string {
+	return ServerSetting(server) + strconv.Itoa(number)
+}
+
+// ServerSetting is how the settings of all of a server's workers begin.
+func ServerSetting(server int) string { return envWorker + "=" + strconv.Itoa(server) + "." }
+
 // Mark returns the environment for a child in the given role. procs, if not 0, sets its GOMAXPROCS; the child's own
-// children get the app's setting again.
-func Mark(env []string, r Role, procs int) []string {
+// children get the app's setting again. Further settings are added.
+func Mark(env []string, r Role, procs int, settings ...string) []string {
 	before, had := "", "0"
 	out := make([]string, 0, len(env)+2)
 	for _, kv := range env {
@@ -58,7 +68,7 @@ func Mark(env []string, r Role, procs int) []string {
 			before, had = v, "1"
 			continue
 		}
-		if strings.HasPrefix(kv, envMark+"=") {
+		if strings.HasPrefix(kv, envMark+"=") || strings.HasPrefix(kv, envWorker+"=") {
 			continue
 		}
 		out = append(out, kv)
@@ -69,7 +79,7 @@ func Mark(env []string, r Role, procs int) []string {
 		had = "-"
 	}
 	mark := []string{markVersion, string(r), strconv.Itoa(os.Getpid()), had, before}
-	return append(out, envMark+"="+strings.Join(mark, ":"))
+	return append(append(out, settings...), envMark+"="+strings.Join(mark, ":"))
 }
 
 func init() {
