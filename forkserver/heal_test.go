@@ -16,14 +16,13 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// ends waits until the process has ended and was reaped.
+// ends waits until the process has ended, and checks that it did so in time.
 func ends(t *testing.T, pid int, within time.Duration) {
 	t.Helper()
-	for begin := time.Now(); alive(pid); {
-		if time.Since(begin) > within*slowdown {
-			t.Fatalf("process %d lives", pid)
-		}
-		time.Sleep(time.Millisecond) // it is not our child: there is no event to wait for
+	begin := time.Now()
+	eventually(t, "the process ends", func() bool { return !alive(pid) })
+	if took := time.Since(begin); took > within*slowdown {
+		t.Errorf("process %d ended after %v", pid, took)
 	}
 }
 
