@@ -156,6 +156,7 @@ var ways = map[string]func(){
 	},
 }
 
+//lint:ignore SA5007 the stack is meant to overflow
 func overflow(n int) int { return overflow(n+1) + n }
 
 // poolConfig is a pool that connects when somebody wants a worker.

@@ -101,6 +101,23 @@ func TestReplacementComesBeforeTheOldWorkerGoes(t *testing.T) {
 	equal(t, "workers had", p.Stat().Connects, 5)
 }
 
+// TestRetiredWorkerTakesNoSocketFileWithIt has a server that listens on a path.
+func TestRetiredWorkerTakesNoSocketFileWithIt(t *testing.T) {
+	t.Parallel()
+	path := shortDir(t) + "/s"
+	start(t, plain, forkserver.Config{Listen: []string{path}})
+	bothWires(t, func(t *testing.T, kind wire.Kind) {
+		p := newPool(t, pool.Unix(path), pool.Config{Wire: kind, MaxWorkers: 1, MaxCheckouts: 1})
+		for range 5 {
+			must[int](t)(pid.Call(limited(t), p))
+			if _, err := os.Stat(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "workers retired", p.Stat().Ends["max checkouts"], 5)
+	})
+}
+
 func TestPoolGrowsToItsWaitersAndShrinksWhenIdle(t *testing.T) {
 	t.Parallel()
 	ev, g := newEvents(), newGate(t)

@@ -74,7 +74,7 @@ func (p *Pool) Name() string { return p.config.Name }
 // acquire takes a worker, waiting for it if need be until ctx ends or the timeout has passed since start. A timeout of
 // 0 is none.
 func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Duration) (*worker, error) {
-	w, wait, err := p.enter()
+	w, wait, err := p.enter(start)
 	if wait != nil {
 		return p.await(ctx, wait, start, timeout)
 	}
@@ -82,7 +82,7 @@ func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Durati
 }
 
 // enter takes an idle worker, or a place in the queue that await must be called for.
-func (p *Pool) enter() (*worker, *waiter, error) {
+func (p *Pool) enter(now time.Time) (*worker, *waiter, error) {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -94,7 +94,7 @@ func (p *Pool) enter() (*worker, *waiter, error) {
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
-		stale := w.lease(time.Now())
+		stale := w.lease(now)
 		p.mu.Unlock()
 		if !stale || !w.probe() {
 			return w, nil, nil

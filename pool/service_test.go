@@ -51,10 +51,7 @@ var (
 		os.Exit(code)
 		return wire.None{}, nil
 	})
-	// note appends a line to a file; noteAndExit then ends the worker.
-	note = server.Handle2(plain, "note", func(_ context.Context, file, line string) (wire.None, error) {
-		return wire.None{}, appendLine(file, line)
-	})
+	// noteAndExit appends the line's first letter to a file, and ends the worker.
 	noteAndExit = server.Handle2(plain, "note and exit", func(_ context.Context, file, line string) (wire.None, error) {
 		appendLine(file, line[:1])
 		os.Exit(3)
@@ -86,6 +83,7 @@ var (
 		defer c.Close() // and not before, which the garbage collector would do
 		switch how {
 		case "busy":
+			//lint:ignore SA5002 it is meant to spin
 			for {
 			}
 		case "asleep":
