@@ -89,7 +89,7 @@ func (f *feed[T]) wait(t *testing.T, what string, ok func(T) bool) T {
 		select {
 		case <-more:
 		case <-late:
-			t.Fatalf("it did not come: %s, among %d: %.5000v", what, len(all), all)
+			t.Fatalf("it did not come: %s, among %d: %.2000s", what, len(all), fmt.Sprint(all))
 		}
 	}
 }
@@ -297,10 +297,21 @@ type app struct {
 
 func startApp(t *testing.T, mode string, env ...string) *app {
 	t.Helper()
-	a := &app{Cmd: exec.Command("/proc/self/exe"), mark: newMark(), lines: newFeed[string](), ended: make(chan struct{})}
+	a := newApp("/proc/self/exe", mode, env...)
+	a.start(t)
+	return a
+}
+
+func newApp(path, mode string, env ...string) *app {
+	a := &app{Cmd: exec.Command(path), mark: newMark(), lines: newFeed[string](), ended: make(chan struct{})}
 	a.Env = append(append(os.Environ(), envApp+"="+mode, envMark+"="+a.mark), env...)
 	a.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	a.Stderr = os.Stderr
+	return a
+}
+
+func (a *app) start(t *testing.T) {
+	t.Helper()
 	out, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +338,6 @@ func startApp(t *testing.T, mode string, env ...string) *app {
 		<-a.ended
 		gone(t, a.mark, survival)
 	})
-	return a
 }
 
 // says waits for a line with that beginning, and returns the rest of it.
@@ -350,7 +360,8 @@ func program(t *testing.T, name string) string {
 		if programsDir, programsErr = os.MkdirTemp("", "bullpen-test"); programsErr != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", programsDir+"/", "../testdata/nohook", "../testdata/initfromhook")
+		cmd := exec.Command("go", "build", "-o", programsDir+"/", "../testdata/nohook",
+			"../testdata/initfromhook", "../testdata/otherservice")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			programsErr = fmt.Errorf("%w: %s", err, out)
 		}

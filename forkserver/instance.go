@@ -177,7 +177,7 @@ func (in *instance) run() {
 	go in.readControl()
 	st := in.proc.Wait()
 	in.output.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	late := time.AfterFunc(100*time.Millisecond, func() { in.ctl.Close() })
+	late := time.AfterFunc(time.Second, func() { in.ctl.Close() })
 	in.readers.Wait()
 	late.Stop()
 	in.ctl.Close()
@@ -216,9 +216,10 @@ func (in *instance) endError(st process.State) error {
 // readOutput forwards what the server prints: what a crash says.
 func (in *instance) readOutput() {
 	defer in.readers.Done()
+	pipe := &tail.Reader{File: in.output}
 	buf := make([]byte, 4<<10)
 	for {
-		n, err := in.output.Read(buf)
+		n, err := pipe.Read(buf)
 		in.stderr.Write(buf[:n])
 		for line := range bytes.Lines(buf[:n]) {
 			in.p.logger.Info(strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\uFFFD"),

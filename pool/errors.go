@@ -37,6 +37,7 @@ type WorkerDiedError struct {
 	Err error
 }
 
+// Error implements error.
 func (e *WorkerDiedError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bullpen: worker %d of pool %q died", e.Pid, e.Pool)
@@ -89,6 +90,7 @@ type Holder struct {
 	For    time.Duration // since the checkout
 }
 
+// Error implements error.
 func (e *TimeoutError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bullpen: pool %q: ", e.Pool)
@@ -143,6 +145,7 @@ type CanceledError struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *CanceledError) Error() string {
 	s := fmt.Sprintf("bullpen: pool %q: %q was canceled: %v", e.Pool, e.Method, e.Err)
 	if !e.Kept {
@@ -161,6 +164,7 @@ type SkippedError struct {
 	Err    error
 }
 
+// Error implements error.
 func (e *SkippedError) Error() string {
 	return fmt.Sprintf("bullpen: %q was not run: a call before it on the same checkout failed: %v", e.Method, e.Err)
 }

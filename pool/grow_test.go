@@ -5,6 +5,8 @@ package pool_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,32 +81,41 @@ func TestMaxCheckoutsIsExactUnderLoad(t *testing.T) {
 	}
 }
 
-// TestReplacementComesBeforeTheOldWorkerGoes watches the server's side. The pool closes the old worker's connection
-// once the new worker has answered.
+// TestReplacementComesBeforeTheOldWorkerGoes has each worker look, while it is set up, whether the one before it lives.
 func TestReplacementComesBeforeTheOldWorkerGoes(t *testing.T) {
 	t.Parallel()
-	ev := newEvents()
-	p := newPool(t, start(t, plain, forkserver.Config{OnEvent: ev.on}), pool.Config{MaxWorkers: 1, MaxCheckouts: 1})
-	ctx, co := limited(t), checkout(t, p)
-	qctx, waits := queuing(ctx)
-	next := background(func() (int, error) { return pid.Call(qctx, p) })
-	recv(t, waits)
-	co.Release()
-	r := recv(t, next)
-	must[int](t)(r.val, r.err)
-	for _, e := range ev.wait(t, server.WorkerEnded, 1) {
-		switch e.Type {
-		case server.WorkerReady:
-			if e.Pid == r.val {
-				return
-			}
-		case server.WorkerEnded:
-			if e.Exit.Reason != wire.ExitRetired {
-				t.Errorf("the old worker %v", e.Exit)
-			}
-			t.Fatalf("worker %d ended before worker %d was ready", e.Pid, r.val)
-		}
+	srv, d := startHooked(t, forkserver.Config{})
+	p := newPool(t, srv, pool.Config{MaxWorkers: 1, MaxCheckouts: 1})
+	var calls []*wire.Pending[int]
+	for range 5 {
+		calls = append(calls, hookedPid.Go(limited(t), p))
 	}
+	for _, c := range calls {
+		must[int](t)(c.Wait())
+	}
+	b, err := os.ReadFile(d.SetupLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "workers with one before them alive", strings.Count(string(b), " true\n"), 4)
+	equal(t, "workers had", p.Stat().Connects, 5)
+}
+
+// TestRetiredWorkerTakesNoSocketFileWithIt has a server that listens on a path.
+func TestRetiredWorkerTakesNoSocketFileWithIt(t *testing.T) {
+	t.Parallel()
+	path := shortDir(t) + "/s"
+	start(t, plain, forkserver.Config{Listen: []string{path}})
+	bothWires(t, func(t *testing.T, kind wire.Kind) {
+		p := newPool(t, pool.Unix(path), pool.Config{Wire: kind, MaxWorkers: 1, MaxCheckouts: 1})
+		for range 5 {
+			must[int](t)(pid.Call(limited(t), p))
+			if _, err := os.Stat(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "workers retired", p.Stat().Ends["max checkouts"], 5)
+	})
 }
 
 func TestPoolGrowsToItsWaitersAndShrinksWhenIdle(t *testing.T) {

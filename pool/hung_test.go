@@ -21,7 +21,6 @@ func TestHungWorkerIsEndedFromOutside(t *testing.T) {
 			t.Parallel()
 			p := newPool(t, srv, pool.Config{MaxWorkers: 1})
 			g, co := newGate(t), checkout(t, p)
-			must[int](t)(pid.Call(limited(t), co))
 			_, err := hang.Call(limited(t), co, g.path, how)
 			died := as[*pool.WorkerDiedError](t, err)
 			equal(t, "the reason", died.Exit.Reason, wire.ExitHung)
@@ -34,10 +33,13 @@ func TestHungWorkerIsEndedFromOutside(t *testing.T) {
 			}
 			_, again := pid.Call(limited(t), co)
 			equal(t, "a later call", again, err)
-			must[int](t)(pid.Call(limited(t), p))
 			_, err = hang.Call(limited(t), p, g.path, how)
 			equal(t, "the reason in a pool's call", as[*pool.WorkerDiedError](t, err).Exit.Reason, wire.ExitHung)
 			equal(t, "workers died", p.Stat().Ends["died"], 2)
+			until(t, "the pool works on", func() bool { // a machine as busy as that makes any call seem hung
+				_, err := pid.Call(limited(t), p)
+				return err == nil
+			})
 		})
 	}
 }

@@ -74,7 +74,7 @@ func (p *Pool) Name() string { return p.config.Name }
 // acquire takes a worker, waiting for it if need be until ctx ends or the timeout has passed since start. A timeout of
 // 0 is none.
 func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Duration) (*worker, error) {
-	w, wait, err := p.enter()
+	w, wait, err := p.enter(start)
 	if wait != nil {
 		return p.await(ctx, wait, start, timeout)
 	}
@@ -82,7 +82,7 @@ func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Durati
 }
 
 // enter takes an idle worker, or a place in the queue that await must be called for.
-func (p *Pool) enter() (*worker, *waiter, error) {
+func (p *Pool) enter(now time.Time) (*worker, *waiter, error) {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -94,7 +94,7 @@ func (p *Pool) enter() (*worker, *waiter, error) {
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
-		stale := w.lease(time.Now())
+		stale := w.lease(now)
 		p.mu.Unlock()
 		if !stale || !w.probe() {
 			return w, nil, nil
@@ -188,16 +188,20 @@ func causeOf(ctx context.Context) error {
 // put takes a worker back: to the first who waits, or to the idle ones.
 func (p *Pool) put(w *worker) {
 	p.mu.Lock()
-	if _, ours := p.workers[w]; !ours || p.closed || w.wanted {
-		p.mu.Unlock()
-		p.discard(w, endRecalled)
-		return
+	reason := w.recalled
+	if p.closed {
+		reason = endClosed
 	}
 	if w.served {
 		p.fails.delay = 0
 	}
-	p.deliver(w)
+	if reason == "" {
+		p.deliver(w)
+	}
 	p.mu.Unlock()
+	if reason != "" {
+		p.discard(w, reason)
+	}
 }
 
 // deliver gives a free worker to the first who waits, or makes it idle. The caller holds mu.
@@ -230,11 +234,8 @@ func (p *Pool) expel(w *worker, reason string) {
 	p.checkDrained()
 }
 
-// drop forgets a worker. The caller holds mu.
+// drop forgets a worker, and counts it with its first reason, if one is given. The caller holds mu.
 func (p *Pool) drop(w *worker, reason string) {
-	if _, ours := p.workers[w]; !ours {
-		return
-	}
 	delete(p.workers, w)
 	if w.served {
 		p.fails.delay = 0
@@ -242,7 +243,10 @@ func (p *Pool) drop(w *worker, reason string) {
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}
-	p.stat.end(reason)
+	if !w.counted && reason != "" {
+		w.counted = true
+		p.stat.end(reason)
+	}
 }
 
 // release takes a worker back after a checkout, and retires it if it has to go.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,10 +51,7 @@ var (
 		os.Exit(code)
 		return wire.None{}, nil
 	})
-	// note appends a line to a file; noteAndExit then ends the worker.
-	note = server.Handle2(plain, "note", func(_ context.Context, file, line string) (wire.None, error) {
-		return wire.None{}, appendLine(file, line)
-	})
+	// noteAndExit appends the line's first letter to a file, and ends the worker.
 	noteAndExit = server.Handle2(plain, "note and exit", func(_ context.Context, file, line string) (wire.None, error) {
 		appendLine(file, line[:1])
 		os.Exit(3)
@@ -85,6 +83,7 @@ var (
 		defer c.Close() // and not before, which the garbage collector would do
 		switch how {
 		case "busy":
+			//lint:ignore SA5002 it is meant to spin
 			for {
 			}
 		case "asleep":
@@ -186,7 +185,7 @@ var hooked = server.NewService("hooked", server.Hooks{
 			return err
 		}
 		if d.SetupLog != "" {
-			appendLine(d.SetupLog, fmt.Sprint(os.Getpid()))
+			noteSetup(d.SetupLog)
 		}
 		how, _ := os.ReadFile(d.SetupFails)
 		return misbehave(ctx, string(how))
@@ -202,9 +201,18 @@ var hooked = server.NewService("hooked", server.Hooks{
 })
 
 type hookData struct {
-	SetupLog   string // a file that each Setup appends its pid to
+	SetupLog   string // a file that each Setup appends its pid to, and whether the worker before it lives still
 	SetupFails string // a file that says how Setup fails
 	DoneLog    string // a file that each CheckoutDone appends its pid to
+}
+
+func noteSetup(file string) {
+	var before int
+	b, _ := os.ReadFile(file)
+	for line := range strings.Lines(string(b)) {
+		fmt.Sscan(line, &before)
+	}
+	appendLine(file, fmt.Sprintf("%d %t", os.Getpid(), before != 0 && syscall.Kill(before, 0) == nil))
 }
 
 func misbehave(ctx context.Context, how string) error {

@@ -24,7 +24,6 @@ func (p *Pool) settle(w *worker) {
 		return
 	}
 	p.work.Add(1)
-	w.settling = true
 	p.mu.Unlock()
 	go func() {
 		defer p.work.Done()

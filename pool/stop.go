@@ -2,11 +2,16 @@ package pool
 
 import (
 	"context"
+	"sync"
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
 )
 
-// Close is the end, now: who waits gets ErrClosed, calls that run end with ErrClosed and their workers are killed,
-// idle workers end. It returns when all goroutines of the pool have. A second Close waits for the first. The server is not the
-// pool's; close it before or after.
+// Close is the end, now: who waits gets ErrClosed, and so do calls that run. Their handlers' contexts end, and workers
+// whose handlers don't return within the server's CancelGrace are killed. Idle workers end by themselves. Close returns
+// when all goroutines of the pool have; a second one waits for the first. The server is not the pool's; close it before
+// or after.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
@@ -32,10 +37,35 @@ func (p *Pool) Close() error {
 		w.close()
 	}
 	for _, w := range busy {
-		w.kill("its pool was closed")
+		w.nc.Close() // which the worker takes for a cancellation
 	}
+	var ends sync.WaitGroup
+	for _, w := range busy {
+		ends.Go(w.outlast)
+	}
+	ends.Wait()
 	p.work.Wait()
 	return nil
+}
+
+// outlast waits for the end of a worker whose connection was closed, and helps after its grace.
+func (w *worker) outlast() {
+	if w.life == nil {
+		return
+	}
+	grace := w.hello.Grace
+	if w.pool.config.Wire == wire.JSON { // which doesn't tell
+		grace = exitWait
+	}
+	for _, d := range []time.Duration{grace + graceSlack, exitMax} {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		e := w.life.Exit(ctx)
+		cancel()
+		if e != nil {
+			return
+		}
+		w.life.Kill("its pool was closed")
+	}
 }
 
 // Shutdown takes no more checkouts, lets those that wait and those that are out come to their end, and closes the pool.

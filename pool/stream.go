@@ -31,6 +31,7 @@ type stream struct {
 	sent     time.Time
 	deadline time.Time // zero: none
 	writing  bool      // the call isn't written yet
+	begun    bool      // but some of it is
 	slow     bool
 	canceled bool
 	grace    time.Time // the end of it
@@ -51,7 +52,7 @@ var (
 // begin begins a call.
 func (s *stream) begin(ctx context.Context, now, deadline time.Time) {
 	s.ctx, s.sent, s.deadline = ctx, now, deadline
-	s.writing, s.slow, s.canceled = true, false, false
+	s.writing, s.begun, s.slow, s.canceled = true, false, false, false
 	if !now.Before(s.armed) {
 		s.armed = now.Add(lazy)
 		s.nc.SetReadDeadline(s.armed)
@@ -122,10 +123,17 @@ func (s *stream) patient(now time.Time) bool {
 }
 
 // Write writes p. Only a large message can block, and then for as long as the call has patience.
-func (s *stream) Write(p []byte) (int, error) {
+func (s *stream) Write(p []byte) (n int, err error) {
 	if len(p) <= mayBlock || s.ctx == nil {
-		return s.nc.Write(p)
+		n, err = s.nc.Write(p)
+	} else {
+		n, err = s.writeLarge(p)
 	}
+	s.begun = s.begun || n > 0
+	return n, err
+}
+
+func (s *stream) writeLarge(p []byte) (int, error) {
 	s.nc.SetWriteDeadline(s.deadline)
 	canceled := make(chan struct{})
 	stop := context.AfterFunc(s.ctx, func() {

@@ -109,7 +109,7 @@ func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.own.Go(ctx, call) }
 func (v *View) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
 	start := time.Now()
-	w, wait, err := v.p.enter()
+	w, wait, err := v.p.enter(start)
 	go func() {
 		if wait != nil {
 			w, err = v.p.await(ctx, wait, start, v.s.timeout)
@@ -136,11 +136,11 @@ func (p *Pool) Checkout(ctx context.Context) (*Checkout, error) { return p.own.C
 
 // Checkout waits for a free worker. See Pool.Checkout.
 func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
-	if ctx.Err() != nil {
-		now := time.Now()
-		return nil, v.p.late(ctx, "", time.Time{}, now, now)
+	start := time.Now()
+	if err := v.p.late(ctx, "", time.Time{}, start, start); err != nil {
+		return nil, err
 	}
-	w, err := v.p.acquire(ctx, time.Now(), v.s.timeout)
+	w, err := v.p.acquire(ctx, start, v.s.timeout)
 	if err != nil {
 		return nil, err
 	}

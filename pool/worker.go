@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -36,8 +35,8 @@ type worker struct {
 	// The pool's mu guards all below.
 	idleAt   time.Time
 	since    time.Time // of the checkout; zero while idle
-	settling bool      // released, and in its CheckoutDone hook
-	wanted   bool      // back, by its dialer
+	recalled string    // why its dialer wants it back, or ""
+	counted  bool      // by Stat, among those that ended
 }
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
@@ -106,25 +105,24 @@ func (w *worker) watchEnd() {
 
 // recall takes a worker out of the pool: now if it is idle or has died, and at its release otherwise.
 func (p *Pool) recall(w *worker) {
-	reason, e := endRecalled, w.life.Exit(over)
+	e := w.life.Exit(over)
 	p.mu.Lock()
-	switch {
-	case e == nil || e.Reason == wire.ExitShutdown:
-	case w.settling:
-		reason = endHook
-	default:
-		reason = endDied
+	w.recalled = endRecalled
+	if e != nil && e.Reason != wire.ExitShutdown {
+		w.recalled = endDied
 	}
-	w.wanted = true
 	idle := w.since.IsZero()
-	if idle || e != nil {
-		p.drop(w, reason)
-		if idle && reason == endDied && !w.served && e.Reason != wire.ExitServerDied { // it slows its own replacement
+	switch {
+	case idle:
+		p.drop(w, w.recalled)
+		if w.recalled == endDied && !w.served && e.Reason != wire.ExitServerDied { // it slows its own replacement
 			p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
 		}
-		p.grow()
-		p.checkDrained()
+	case e != nil:
+		p.drop(w, "") // whoever holds it will see why
 	}
+	p.grow()
+	p.checkDrained()
 	p.mu.Unlock()
 	if idle {
 		w.close()
@@ -153,7 +151,7 @@ func (p *Pool) lost(w *worker) {
 // holds the pool's mu.
 func (w *worker) lease(now time.Time) (stale bool) {
 	stale = w.life == nil && !w.idleAt.IsZero() && now.Sub(w.idleAt) > time.Second
-	w.since, w.settling = now, false
+	w.since = now
 	w.checkouts++
 	w.failed = false
 	w.pool.stat.checkouts++
@@ -193,108 +191,4 @@ func (w *worker) running() string { return *w.method.Load() }
 func (w *worker) close() {
 	w.cleanup.Stop()
 	w.nc.Close()
-}
-
-// kill ends the worker, whatever it does.
-func (w *worker) kill(why string) {
-	w.nc.Close()
-	if w.life != nil {
-		w.life.Kill(why)
-	}
-}
-
-// dismiss takes the worker out of the pool, for the given reason, and ends it, whatever it does.
-func (w *worker) dismiss(reason, why string) {
-	w.pool.expel(w, reason)
-	w.kill(why)
-}
-
-// abandon ends a worker when the app's own code has panicked in the middle of a call.
-func (w *worker) abandon() {
-	w.stream.done()
-	w.end = endCaller
-	w.dismiss(endCaller, "its caller panicked")
-}
-
-// A dead worker's server tells within a millisecond how it died, unless the machine is overloaded. It may take
-// exitWait, or as long as the call has time still, if that is more; but no longer than exitMax. After that the worker is
-// killed: it has closed its connection and lives on.
-const (
-	exitWait = 100 * time.Millisecond
-	exitMax  = time.Second
-)
-
-// exit asks how the worker ended.
-func (w *worker) exit() *wire.Exit {
-	type asker interface {
-		askExit(context.Context, wire.Ask) *wire.Exit
-	}
-	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
-		e := w.exitWithin(func(ctx context.Context) *wire.Exit {
-			return nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number})
-		})
-		if e != nil {
-			return e
-		}
-	}
-	for try := 0; w.life != nil && try < 2; try++ {
-		if e := w.exitWithin(w.life.Exit); e != nil {
-			return e
-		}
-		w.life.Kill("it closed its connection")
-	}
-	return &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
-}
-
-func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
-	patience, least := exitMax, exitWait
-	if ctx := w.stream.ctx; ctx != nil { // nil for a hello
-		for _, deadline := range []time.Time{w.stream.deadline, ctxDeadline(ctx)} {
-			if !deadline.IsZero() {
-				patience = min(patience, time.Until(deadline))
-			}
-		}
-		if ctx.Err() != nil {
-			patience = 0
-		}
-	}
-	if w.stream.canceled { // the caller has waited for the handler's grace already
-		least = max(exitWait/5, min(exitWait, time.Until(w.stream.grace)/2+exitWait/2))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), max(patience, least))
-	defer cancel()
-	return ask(ctx)
-}
-
-func ctxDeadline(ctx context.Context) time.Time {
-	t, _ := ctx.Deadline()
-	return t
-}
-
-// died describes the end of the worker under a call. err is what the connection said.
-func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) error {
-	w.end = endDied
-	w.pool.expel(w, endDied)
-	w.nc.Close()
-	e := w.exit()
-	if e.Logs != nil && log != nil {
-		log(e.Logs, e.Pid)
-	}
-	if e.Reason == wire.ExitSetup {
-		return &wire.SetupError{Message: e.Detail, Pid: e.Pid}
-	}
-	return &WorkerDiedError{Pool: w.pool.config.Name, Method: method, Pid: max(e.Pid, w.hello.Pid), Exit: e, Unread: w.unread(err), Err: err}
-}
-
-// unread reports whether the connection's error proves that the worker never read the call. A unix socket that is closed
-// with something unread in it resets the other side; one that was read to its end does not. On the JSON wire that proves
-// nothing: the newline behind a call may be left unread.
-func (w *worker) unread(err error) bool {
-	if w.stream.writing {
-		return true // the call did not even fit into the socket, or there was nobody to take it
-	}
-	if _, unix := w.nc.LocalAddr().(*net.UnixAddr); !unix || w.stream.canceled || w.conn.Kind() == wire.JSON {
-		return false
-	}
-	return errors.Is(err, syscall.ECONNRESET)
 }

@@ -5,6 +5,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -258,6 +259,9 @@ func (w *child) readLink() {
 	for {
 		m, err := w.link.Recv()
 		if err != nil {
+			if !errors.Is(err, io.EOF) { // something it said may be lost, such as that it has the connection
+				w.hasTaken()
+			}
 			return
 		}
 		switch m.Type {
@@ -379,7 +383,11 @@ func (w *child) cancel() {
 	w.link.Send(control.WorkerCancel, nil)
 }
 
-const drainFor = 100 * time.Millisecond // what a dead worker's pipes still hold is there at once
+// How long a dead worker's pipes and link are waited for, if somebody holds them open. What they hold is there already.
+const (
+	drainFor  = 100 * time.Millisecond
+	lingerFor = time.Second
+)
 
 // wait waits for the worker's end, and does what follows from it.
 func (w *child) wait() {
@@ -388,7 +396,7 @@ func (w *child) wait() {
 	for _, p := range w.pipes { // a descendant that hid from its process group may hold them open
 		p.SetReadDeadline(time.Now().Add(drainFor))
 	}
-	late := time.AfterFunc(drainFor, func() { w.link.Close() })
+	late := time.AfterFunc(lingerFor, func() { w.link.Close() })
 	w.output.Wait()
 	<-w.linked
 	late.Stop()
@@ -397,10 +405,8 @@ func (w *child) wait() {
 	e := w.exit(st)
 	s.remove(w, e)
 	s.board.Give(w.slotNo)
-	if role.Current() == role.Server { // in any other process, unknown children are somebody else's
-		process.KillAdopted(role.WorkerSetting(os.Getpid(), w.number))
-		process.ReapAdopted(s.own)
-	}
+	s.killLeft(w.number)
+	s.reap()
 	s.event(WorkerEnded, w, e)
 	s.logEnd(w, e)
 	w.pass(e)

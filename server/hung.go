@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -148,6 +147,6 @@ func (h *hungWatch) end(w *child, limit time.Duration) {
 		return // it is being ended
 	}
 	w.stderr.StartDump()
-	w.proc.Signal(syscall.SIGQUIT)
+	w.proc.Quit()
 	time.AfterFunc(min(limit/dumpShare, dumpMax), w.proc.Kill)
 }

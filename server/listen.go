@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Address splits an address as forkserver.Config.Listen has it: "unix:PATH" or anything with a slash is a unix path,
@@ -113,11 +114,15 @@ func checkStale(path string) error {
 	case info.Mode()&os.ModeSocket == 0:
 		return errors.New("the file exists and is not a socket")
 	}
-	if c, err := net.Dial("unix", path); err == nil {
+	c, err := net.Dial("unix", path)
+	switch {
+	case err == nil:
 		c.Close()
 		return errors.New("another server answers on it")
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist):
+		return nil
 	}
-	return nil
+	return fmt.Errorf("a server may still be there: %w", err) // such as one with a full backlog, or another user's
 }
 
 // unixListener removes its socket file on the first Close, unless somebody else has replaced it.

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"os"
 	"strings"
+
+	"github.com/bullpen-go/bullpen/internal/tail"
 )
 
 const maxLine = 4 << 10 // a longer line is forwarded in pieces
@@ -13,10 +15,11 @@ const maxLine = 4 << 10 // a longer line is forwarded in pieces
 // forward reads what the worker prints and logs it line by line, in bounded memory.
 func (w *child) forward(r *os.File, stream string) {
 	defer w.output.Done()
+	pipe := &tail.Reader{File: r}
 	buf := make([]byte, maxLine)
 	have := 0
 	for {
-		n, err := r.Read(buf[have:])
+		n, err := pipe.Read(buf[have:])
 		if stream == "stderr" {
 			w.stderr.Write(buf[have : have+n])
 		}

@@ -69,6 +69,7 @@ type StuckError struct {
 	Pids    []int
 }
 
+// Error implements error.
 func (e *StuckError) Error() string {
 	return fmt.Sprintf("bullpen: workers %v of service %q do not die: they are in uninterruptible sleep, or frozen", e.Pids, e.Service)
 }

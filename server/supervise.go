@@ -75,6 +75,7 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 		return nil, err
 	}
 	s.hung = newHungWatch(s)
+	go s.reapOn(reapSignals())
 	s.refill()
 	return s, nil
 }
@@ -184,9 +185,10 @@ func (s *supervisor) reported() {
 // spawned ends what place or refill has begun.
 func (s *supervisor) spawned() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.spawning--
 	s.checkIdle()
+	s.mu.Unlock()
+	s.reap() // while a worker is being started, nothing is known to be adopted
 }
 
 // checkIdle tells who waits for the last worker's end. The caller holds mu.

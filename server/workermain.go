@@ -73,6 +73,10 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no configuration: %w", err)
 	}
+	if m.Type == control.WorkerCancel { // the server is closing
+		link.Send(control.WorkerEnding, control.Ending{Reason: wire.ExitShutdown})
+		os.Exit(0)
+	}
 	config := workerConfig{Pid: os.Getpid()}
 	if err := m.Decode(&config); err != nil {
 		return nil, err

@@ -109,6 +109,7 @@ type SetupError struct {
 	Pid     int    `cbor:"6,keyasint,omitempty"`
 }
 
+// Error implements error.
 func (e *SetupError) Error() string {
 	if e.Service == "" {
 		return "setup exception: " + e.Message
@@ -127,6 +128,7 @@ type CodecError struct {
 	Err  error
 }
 
+// Error implements error.
 func (e *CodecError) Error() string {
 	return fmt.Sprintf("bullpen: can't %s %s: %v", e.Op, e.What, e.Err)
 }
@@ -144,6 +146,7 @@ type ProtocolError struct {
 	Err     error // may be nil
 }
 
+// Error implements error.
 func (e *ProtocolError) Error() string {
 	if e.Err != nil {
 		return "bullpen: protocol violation: " + e.Message + ": " + e.Err.Error()

@@ -262,6 +262,7 @@ func TestCheckValue(t *testing.T) {
 			A string `json:"-" cbor:"a"`
 		}{"\xff"},
 		struct {
+			//lint:ignore SA5008 it is meant to be odd: the key is "-"
 			A string `json:"-,"`
 		}{"\xff"},
 	} {

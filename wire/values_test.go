@@ -35,7 +35,8 @@ type outer struct {
 	ByName  map[string]inner  `json:"by_name"`
 	Pointer *inner            `json:"pointer"`
 	Labels  map[string]string `json:"labels,omitempty"`
-	hidden  int
+	//lint:ignore U1000 it is meant to be left out
+	hidden int
 }
 
 func TestTypesKeepTheirValues(t *testing.T) {

@@ -187,7 +187,7 @@ func (r *chaosState) closeTrees() error {
 	for _, t := range r.trees {
 		begin := time.Now()
 		if err := t.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("Close of the server: %w", err))
+			errs = append(errs, fmt.Errorf("closing the server: %w", err))
 		}
 		r.report.closed(time.Since(begin))
 		if err := t.Err(); err != nil {

@@ -35,7 +35,6 @@ type chaosApp struct {
 	service *server.Service
 	server  *forkserver.Process
 	pool    *pool.Pool
-	calls   uint64
 }
 
 // chaosVictim does what the environment says, if it does, and does not return then.

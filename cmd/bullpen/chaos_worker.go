@@ -195,6 +195,7 @@ var chaosDeeds = map[string]func(context.Context, *chaosOrder) error{
 
 // chaosLoop loops for ever.
 func chaosLoop() {
+	//lint:ignore SA5002 it is meant to spin
 	for {
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
@@ -30,8 +31,10 @@ var modes = map[string]func(arg string){
 		os.Exit(code)
 	},
 	"wait": func(string) { // for its end
+		never := make(chan os.Signal, 1)
+		signal.Notify(never, syscall.SIGUSR2) // or the runtime would call an empty select a deadlock
 		fmt.Println("ready")
-		select {}
+		<-never
 	},
 	"show": func(string) {
 		dir, _ := os.Getwd()

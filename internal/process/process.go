@@ -82,6 +82,16 @@ func start(spec Spec) (*Process, error) {
 // Signal sends sig to the child itself. After its end it does nothing.
 func (p *Process) Signal(sig syscall.Signal) { p.os.Signal(sig) }
 
+// Quit sends SIGQUIT, on which a Go child prints all goroutines and exits. It can't print the stack of a goroutine that
+// runs on another thread than the one that gets the signal; so that is the busiest thread, where the system can do it.
+func (p *Process) Quit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped && !quitBusiest(p.Pid) {
+		p.os.Signal(syscall.SIGQUIT)
+	}
+}
+
 // Kill kills the child and all of its process group.
 func (p *Process) Kill() {
 	p.mu.Lock()

@@ -1,7 +1,11 @@
 package process
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -92,4 +96,24 @@ func ReapAdopted(own func(pid int) bool) {
 func siginfoPid(info *unix.Siginfo) int {
 	const offset = (12 + unsafe.Sizeof(uintptr(0)) - 1) &^ (unsafe.Sizeof(uintptr(0)) - 1)
 	return int(*(*int32)(unsafe.Add(unsafe.Pointer(info), offset)))
+}
+
+// quitBusiest sends SIGQUIT to the thread that has used most time of those that run now. It reports whether there was
+// one.
+func quitBusiest(pid int) bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	busiest, most := 0, uint64(0)
+	for _, file := range stats {
+		stat, _ := os.ReadFile(file)
+		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from field 3 on, as proc(5) counts
+		if len(f) < 12 || string(f[0]) != "R" {
+			continue
+		}
+		used, _ := strconv.ParseUint(string(f[11]), 10, 64)
+		tid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if busiest == 0 || used > most {
+			busiest, most = tid, used
+		}
+	}
+	return busiest != 0 && unix.Tgkill(pid, busiest, unix.SIGQUIT) == nil
 }

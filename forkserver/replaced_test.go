@@ -1,0 +1,121 @@
+//go:build linux
+
+package forkserver_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/pool"
+)
+
+func init() {
+	apps["replaced"] = func() { // starts a worker, and a server, at each line of its input
+		workers := appTree(forkserver.Config{}, basic)
+		ctx := context.Background()
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			co, err := workers.Checkout(ctx) // never released
+			if err != nil {
+				panic(err)
+			}
+			pid, err := getpid.Call(ctx, co)
+			fmt.Println("worker", pid, err)
+			srv, err := forkserver.Start(ctx, otherService, forkserver.Config{})
+			if err != nil {
+				panic(err)
+			}
+			others, err := pool.New(srv, pool.Config{MinWorkers: -1})
+			if err != nil {
+				panic(err)
+			}
+			name, err := otherName.Call(ctx, others)
+			fmt.Println("another server", name, err)
+			others.Close()
+			srv.Close()
+		}
+	}
+}
+
+// The program's file is replaced, as an upgrade does it, and deleted: the running program goes on by itself.
+func TestProgramIsReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "program")
+	copyFile(t, "/proc/self/exe", path)
+	a := newApp(path, "replaced")
+	in, err := a.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	steps := []func() error{
+		func() error { return nil },
+		func() error { return os.Rename(path, path+".old") },
+		func() error { return os.WriteFile(path, []byte("#!/bin/sh\nexit 9\n"), 0o755) }, // another program has its name
+		func() error { return os.Remove(path + ".old") },
+		func() error { return os.RemoveAll(dir) },
+	}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(in, "\n")
+		count := func(what string) (n int) {
+			for _, line := range a.lines.list() {
+				if strings.HasPrefix(line, what) && strings.HasSuffix(line, "<nil>") {
+					n++
+				}
+			}
+			return n
+		}
+		a.lines.wait(t, fmt.Sprintf("the %d. worker", i+1), func(string) bool { return count("worker ") == i+1 })
+		a.lines.wait(t, fmt.Sprintf("the %d. server", i+1), func(string) bool { return count("another server other") == i+1 })
+	}
+	in.Close()
+	<-a.ended
+}
+
+// copyFile copies in another process. In this one, a child that is just being forked would hold the new program open for
+// writing, and it could not be started.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	from, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// A helper binary that has the services: here a copy of this one.
+func TestPathOfAHelper(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "helper")
+	copyFile(t, "/proc/self/exe", path)
+	tr := start(t, basic, forkserver.Config{Path: path})
+	p := newPool(t, tr, poolConfig)
+	pid := must(getpid.Call(limited(t), p))(t)
+	for _, pid := range []int{tr.Pid(), pid} {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || exe != path {
+			t.Errorf("process %d runs %s, %v", pid, exe, err)
+		}
+	}
+}
+
+// A helper that doesn't have the service says so.
+func TestPathOfAHelperWithoutTheService(t *testing.T) {
+	t.Parallel()
+	_, err := tryStart(t, context.Background(), basic, forkserver.Config{Path: program(t, "otherservice")})
+	if err == nil || !strings.Contains(err.Error(), `no service "basic"`) {
+		t.Errorf("%v", err)
+	}
+}

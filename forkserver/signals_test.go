@@ -1,0 +1,166 @@
+//go:build linux
+
+package forkserver_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/pool"
+	"github.com/bullpen-go/bullpen/server"
+)
+
+func init() {
+	apps["interrupted"] = func() { // notes signals, and goes on
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		held := hold(appTree(forkserver.Config{Limits: server.Limits{Standby: 1},
+			OnEvent: func(e server.Event) { fmt.Println("event", e.Type, e.Number) }}, basic))
+		running := sleep.Go(context.Background(), held[0], 300)
+		fmt.Println("got", <-signals)
+		got, err := running.Wait()
+		fmt.Println("call", got, err)
+		pid, err := getpid.Call(context.Background(), held[1])
+		fmt.Println("other", pid, err)
+		select {}
+	}
+}
+
+// Ctrl-C, and what a service manager sends to all processes, is for the app alone. It decides.
+func TestSignalsToEverybodyEndNoCall(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, to := range []string{"group", "all"} {
+			t.Run(fmt.Sprint(sig, " to ", to), func(t *testing.T) {
+				t.Parallel()
+				a := startApp(t, "interrupted")
+				a.says(t, "log: sleeping")
+				for n := range 3 {
+					a.says(t, fmt.Sprint("event worker ready ", n+1))
+				}
+				before := inTree(a.mark)
+				if to == "group" {
+					kill(-a.Process.Pid, sig)
+				} else { // as systemd does it
+					for _, p := range before {
+						kill(p.pid, sig)
+					}
+				}
+				if got := a.says(t, "got "); got != sig.String() {
+					t.Errorf("the app got %s", got)
+				}
+				if got := a.says(t, "call "); got != "slept <nil>" {
+					t.Errorf("the call: %s", got)
+				}
+				if got := a.says(t, "other "); got != a.says(t, "worker 1 ")+" <nil>" {
+					t.Errorf("the other worker: %s", got)
+				}
+				for _, p := range before {
+					if !alive(p.pid) {
+						t.Errorf("%s, %d, was ended", p.title, p.pid)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What a worker starts obeys signals as usual.
+func TestChildrenOfAWorkerObeySignals(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{})
+	p := newPool(t, tr, poolConfig)
+	co := checkout(t, p)
+	for _, pid := range must(children.Call(limited(t), co, 2, false))(t) {
+		kill(pid, syscall.SIGINT)
+		eventually(t, "it ends", func() bool { return !alive(pid) })
+	}
+	if _, err := getpid.Call(limited(t), co); err != nil {
+		t.Error(err)
+	}
+}
+
+func init() {
+	apps["threads"] = func() { // ends threads in the app and in a worker, while others work
+		workers := appTree(forkserver.Config{Limits: server.Limits{Standby: 2}}, basic)
+		ctx := context.Background()
+		var held []*pool.Checkout
+		for range 4 {
+			co, err := workers.Checkout(ctx)
+			if err != nil {
+				panic(err)
+			}
+			held = append(held, co)
+		}
+		for range 2 {
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				endThreads(200)
+			}()
+			for _, co := range held {
+				if pid, err := lockThreads.Call(ctx, co, 50); err != nil || pid != co.Pid() {
+					fmt.Println("dead", co.Pid(), pid, err)
+				}
+			}
+			<-ended
+		}
+		for _, co := range held {
+			pid, err := getpid.Call(ctx, co)
+			fmt.Println("alive", pid == co.Pid(), err)
+		}
+		fmt.Println("ready")
+		select {}
+	}
+}
+
+// A parent-death signal comes when the thread dies that has spawned. Goroutines that end locked to their threads end
+// those.
+func TestThreadsThatEndKillNobody(t *testing.T) {
+	t.Parallel()
+	a := startApp(t, "threads")
+	a.says(t, "ready")
+	n := 0
+	for _, line := range a.lines.list() {
+		switch line {
+		case "alive true <nil>":
+			n++
+		default:
+			if len(line) > 4 && line[:4] == "dead" {
+				t.Error(line)
+			}
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d of 4 workers live: %q", n, a.lines.list())
+	}
+	pid, _ := strconv.Atoi(a.says(t, "server "))
+	if !alive(pid) {
+		t.Error("the server has died")
+	}
+	ready := 0
+	eventually(t, "the standby workers are there", func() bool {
+		ready = len(inTree(a.mark))
+		return ready == 1+1+4+2
+	})
+}
+
+// The same in a server that is part of the app, where the app's threads spawn the workers.
+func TestThreadsThatEndKillNoWorkerOfAServerInTheApp(t *testing.T) {
+	t.Parallel()
+	tr := start(t, nesting, forkserver.Config{}) // its worker is the app
+	p := newPool(t, tr, poolConfig)
+	co := checkout(t, p)
+	before := must(inner.Call(limited(t), co, "own"))(t)
+	endThreads(200)
+	must(innerThreads.Call(limited(t), co, 200))(t)
+	if after := must(inner.Call(limited(t), co, "own"))(t); after != before {
+		t.Errorf("worker %d took the place of %d", after, before)
+	}
+}

@@ -1,0 +1,106 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// kill ends the worker, whatever it does.
+func (w *worker) kill(why string) {
+	w.nc.Close()
+	if w.life != nil {
+		w.life.Kill(why)
+	}
+}
+
+// dismiss takes the worker out of the pool, for the given reason, and ends it, whatever it does.
+func (w *worker) dismiss(reason, why string) {
+	w.pool.expel(w, reason)
+	w.kill(why)
+}
+
+// abandon ends a worker when the app's own code has panicked in the middle of a call.
+func (w *worker) abandon() {
+	w.stream.done()
+	w.end = endCaller
+	w.dismiss(endCaller, "its caller panicked")
+}
+
+// A dead worker's server tells within a millisecond how it died, unless the machine is overloaded. It may take
+// exitWait, or as long as the call has time still, if that is more; but no longer than exitMax. After that the worker is
+// killed: it has closed its connection and lives on.
+const (
+	exitWait = 100 * time.Millisecond
+	exitMax  = time.Second
+)
+
+// exit asks how the worker ended.
+func (w *worker) exit() *wire.Exit {
+	type asker interface {
+		askExit(context.Context, wire.Ask) *wire.Exit
+	}
+	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
+		e := w.exitWithin(func(ctx context.Context) *wire.Exit {
+			return nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number})
+		})
+		if e != nil {
+			return e
+		}
+	}
+	for try := 0; w.life != nil && try < 2; try++ {
+		if e := w.exitWithin(w.life.Exit); e != nil {
+			return e
+		}
+		w.life.Kill("it closed its connection")
+	}
+	return &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
+}
+
+func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
+	ctx, patience := w.stream.ctx, exitMax
+	if ctx == nil { // a hello
+		ctx = w.pool.ctx
+	} else if d := w.stream.deadline; !d.IsZero() {
+		patience = max(min(patience, time.Until(d)), exitWait)
+	}
+	if ctx.Err() != nil {
+		ctx, patience = context.Background(), exitWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return ask(ctx)
+}
+
+// died describes the end of the worker under a call. err is what the connection said.
+func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) error {
+	w.end = endDied
+	w.pool.expel(w, endDied)
+	w.nc.Close()
+	e := w.exit()
+	if e.Logs != nil && log != nil {
+		log(e.Logs, e.Pid)
+	}
+	if e.Reason == wire.ExitSetup {
+		return &wire.SetupError{Message: e.Detail, Pid: e.Pid}
+	}
+	return &WorkerDiedError{Pool: w.pool.config.Name, Method: method, Pid: max(e.Pid, w.hello.Pid), Exit: e, Unread: w.unread(err), Err: err}
+}
+
+// unread reports whether the connection's error proves that the worker never read the call. A unix socket that is closed
+// with something unread in it resets the other side; one that was read to its end does not. On the JSON wire that proves
+// nothing: the newline behind a call may be left unread.
+func (w *worker) unread(err error) bool {
+	json := w.conn.Kind() == wire.JSON
+	if w.stream.writing { // the call did not even fit into the socket, or there was nobody to take it
+		return !json || !w.stream.begun
+	}
+	if _, unix := w.nc.LocalAddr().(*net.UnixAddr); !unix || w.stream.canceled || json {
+		return false
+	}
+	return errors.Is(err, syscall.ECONNRESET)
+}
