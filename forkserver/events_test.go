@@ -91,6 +91,25 @@ func TestEventsComeInOrder(t *testing.T) {
 	}
 }
 
+// Close reports the end of each worker before the server's.
+func TestCloseReportsEveryEnd(t *testing.T) {
+	t.Parallel()
+	const n = 6
+	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: n}})
+	tr.ready(t, n)
+	tr.Close()
+	closed(t, "Done", tr.Done())
+	ends := 0
+	for _, e := range tr.events.list() {
+		if e.Type == server.WorkerEnded {
+			ends++
+		}
+	}
+	if ends != n {
+		t.Errorf("the end of %d of %d workers was reported", ends, n)
+	}
+}
+
 func TestEventsComeOneAtATime(t *testing.T) {
 	t.Parallel()
 	var inside atomic.Int32

@@ -111,14 +111,18 @@ func init() {
 // Nothing watches the keepalive pipe in a program without Init, so the kernel must.
 func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
 	t.Parallel()
-	for _, how := range []string{"running", "stopped"} {
+	for _, how := range []string{"running", "stopped", "not Go"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, "starting", "PROGRAM="+program(t, "nohook"), "NOHOOK=work")
+			path := program(t, "nohook")
+			if how == "not Go" {
+				path = script(t, "exec sleep 1000")
+			}
+			a := startApp(t, "starting", "PROGRAM="+path, "NOHOOK=work")
 			var child int
 			eventually(t, "the child runs", func() bool {
 				for _, p := range inTree(a.mark) {
-					if strings.HasPrefix(p.title, "bullpen server") {
+					if p.pid != a.Process.Pid && p.title != title(a.Process.Pid) {
 						child = p.pid
 					}
 				}

@@ -11,6 +11,7 @@ import (
 	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
+	"github.com/bullpen-go/bullpen/wire"
 )
 
 // ready waits for the n-th worker that gets ready, and returns its pid.
@@ -132,16 +133,10 @@ func TestStoppedStandbyIsKilledByItsClient(t *testing.T) {
 	}
 	defer nc.Close()
 	tr.ready(t, 2) // it has been handed over
-	life := nc.(interface{ Kill(string) })
+	life := nc.(wire.Lifeline)
 	life.Kill("no patience")
-	end := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
-	if end.Pid != first || end.Exit.Detail != "no patience" {
-		t.Errorf("%+v", end.Exit)
-	}
-	tr.Close()
-	for _, e := range tr.events.list() {
-		if e.Type == server.WorkerStarted && e.Number > 2 {
-			t.Error("another worker was started for the connection")
-		}
+	e := life.Exit(limited(t)) // while the connection is still open
+	if e == nil || e.Pid != first || e.Reason != wire.ExitCanceled || e.Detail != "no patience" {
+		t.Errorf("%+v", e)
 	}
 }

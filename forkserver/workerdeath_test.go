@@ -5,6 +5,7 @@ package forkserver_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,4 +163,25 @@ func TestServerEndsWhatItAdopts(t *testing.T) {
 	for _, pid := range pids {
 		eventually(t, "it is reaped", func() bool { return state(pid) == "" })
 	}
+}
+
+// What hides better is let go, and reaped when it ends.
+func TestServerReapsWhatItAdopts(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{})
+	p := newPool(t, tr, poolConfig)
+	co := checkout(t, p)
+	pid, err := strconv.Atoi(must(shell.Call(limited(t), co, "env -i setsid sleep 1000 >&- 2>&- & echo $!"))(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kill(pid, syscall.SIGKILL)
+	eventually(t, "it hides", func() bool { return title(pid) == "sleep 1000" })
+	die.Call(limited(t), co, "exit 0")
+	tr.events.wait(t, "the worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	if !alive(pid) {
+		t.Fatal("it was found")
+	}
+	kill(pid, syscall.SIGKILL)
+	eventually(t, "it is reaped", func() bool { return state(pid) == "" })
 }
