@@ -10,9 +10,10 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// kill ends the worker, whatever it does.
+// kill ends the worker, whatever it does. If it is dead, and somebody waits to be told how it died, that wait ends.
 func (w *worker) kill(why string) {
 	w.nc.Close()
+	w.endAsking()
 	if w.life != nil {
 		w.life.Kill(why)
 	}
@@ -70,9 +71,13 @@ func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
 	}
 	if ctx.Err() != nil {
 		ctx, patience = context.Background(), exitWait
+		if w.stream.canceled { // the caller has waited for the handler already
+			patience = exitWait / 2
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer context.AfterFunc(w.asking, cancel)()
 	return ask(ctx)
 }
 
