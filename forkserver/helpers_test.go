@@ -283,7 +283,7 @@ func gone(t *testing.T, mark string, d time.Duration) {
 			}
 			return
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

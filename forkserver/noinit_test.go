@@ -4,8 +4,10 @@ package forkserver_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,18 +32,24 @@ func runProgram(t *testing.T, name string, env ...string) (stdout, mark string, 
 
 func TestStartWithoutInit(t *testing.T) {
 	t.Parallel()
-	out, mark, code := runProgram(t, "nohook")
-	gone(t, mark, survival)
-	if code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	for _, want := range []string{"error: bullpen: ", "forkserver.Init()", "first line of main", "TestMain", "children: false"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("%q does not say %q", out, want)
+	socket := filepath.Join(t.TempDir(), "socket")
+	for _, env := range []string{"NOHOOK=start", "NOHOOK=serve"} { // Start, and ListenAndServe
+		out, mark, code := runProgram(t, "nohook", env, "SOCKET="+socket)
+		gone(t, mark, survival)
+		if code != 0 {
+			t.Errorf("%s: exit code %d", env, code)
+		}
+		for _, want := range []string{"error: bullpen: ", "forkserver.Init()", "first line of main", "TestMain", "children: false"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: %q does not say %q", env, out, want)
+			}
+		}
+		if n := strings.Count(out, "\n"); n != 2 {
+			t.Errorf("%s: %d lines instead of an error and a count: %q", env, n, out)
 		}
 	}
-	if n := strings.Count(out, "\n"); n != 2 {
-		t.Errorf("%d lines instead of an error and a count: %q", n, out)
+	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket file: %v", err)
 	}
 }
 

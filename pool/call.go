@@ -100,7 +100,7 @@ func (w *worker) readReply() error {
 
 // take takes the reply apart.
 func (w *worker) take(c *wire.Call, s *settings) error {
-	w.served = true
+	w.served.Store(true)
 	c.Cost.Run = time.Duration(w.in.Run)
 	if ld, ok := w.in.Meta[wire.MetaLog]; ok {
 		w.replay(ld, s.logger)

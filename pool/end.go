@@ -71,8 +71,8 @@ func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
 	}
 	if ctx.Err() != nil {
 		ctx, patience = context.Background(), exitWait
-		if w.stream.canceled { // the caller has waited for the handler already
-			patience = exitWait / 2
+		if w.stream.canceled { // its caller has waited for the handler's grace already
+			patience = exitWait / 4
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -192,7 +192,7 @@ func (p *Pool) put(w *worker) {
 	if p.closed {
 		reason = endClosed
 	}
-	if w.served {
+	if w.served.Load() {
 		p.fails.delay = 0
 	}
 	if reason == "" {
@@ -237,7 +237,7 @@ func (p *Pool) expel(w *worker, reason string) {
 // drop forgets a worker, and counts it with its first reason, if one is given. The caller holds mu.
 func (p *Pool) drop(w *worker, reason string) {
 	delete(p.workers, w)
-	if w.served {
+	if w.served.Load() {
 		p.fails.delay = 0
 	}
 	if i := slices.Index(p.idle, w); i >= 0 {

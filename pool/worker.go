@@ -21,11 +21,11 @@ type worker struct {
 	conn   *wire.Conn
 	hello  wire.Hello
 
-	id        uint32 // of the last call
-	checkouts int    // up to the present one
-	served    bool   // it has replied to a call
-	failed    bool   // a handler returned an error in this checkout
-	end       string // why it can't be used again, or ""
+	id        uint32      // of the last call
+	checkouts int         // up to the present one
+	served    atomic.Bool // it has replied to a call; the pool may look while somebody else holds the worker
+	failed    bool        // a handler returned an error in this checkout
+	end       string      // why it can't be used again, or ""
 	out, in   wire.Message
 
 	asking    context.Context // ends when nobody wants to know any more how the worker died
@@ -119,7 +119,7 @@ func (p *Pool) recall(w *worker) {
 	switch {
 	case idle:
 		p.drop(w, w.recalled)
-		if w.recalled == endDied && !w.served && e.Reason != wire.ExitServerDied { // it slows its own replacement
+		if w.recalled == endDied && !w.served.Load() && e.Reason != wire.ExitServerDied { // it slows its own replacement
 			p.failed(&WorkerDiedError{Pool: p.config.Name, Pid: e.Pid, Exit: e, Unread: true})
 		}
 	case e != nil:

@@ -46,8 +46,10 @@ func guessReason(e *wire.Exit, sig syscall.Signal) wire.ExitReason {
 		return wire.ExitKilled
 	}
 	if e.Code == 2 { // the Go runtime's own end
-		if bytes.Contains(e.StderrHead, []byte("out of memory")) { // of Limits.MaxMemory
-			return wire.ExitOutOfMemory
+		for _, mark := range []string{"fatal error: runtime: out of memory", "fatal error: runtime: cannot allocate memory"} {
+			if bytes.Contains(e.StderrHead, []byte(mark)) || bytes.Contains(e.StderrTail, []byte(mark)) { // Limits.MaxMemory
+				return wire.ExitOutOfMemory
+			}
 		}
 		for _, mark := range []string{"panic: ", "fatal error: ", "runtime: ", "SIGSEGV", "SIGABRT"} {
 			if bytes.Contains(e.StderrHead, []byte(mark)) || bytes.Contains(e.StderrTail, []byte(mark)) {

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Command nohook is a program whose main calls Start without Init. With the argument "work", or NOHOOK=work in its
-// environment, it does not even call Start, as any other program.
+// Command nohook is a program whose main calls Start without Init. With NOHOOK=serve in its environment it calls
+// ListenAndServe instead, and with NOHOOK=work neither, as any other program.
 package main
 
 import (
@@ -22,7 +22,12 @@ func main() {
 		fmt.Println("working")
 		time.Sleep(time.Hour)
 	}
-	_, err := forkserver.Start(context.Background(), service, forkserver.Config{})
+	var err error
+	if os.Getenv("NOHOOK") == "serve" {
+		err = server.ListenAndServe(context.Background(), "unix", os.Getenv("SOCKET"), service)
+	} else {
+		_, err = forkserver.Start(context.Background(), service, forkserver.Config{})
+	}
 	fmt.Printf("error: %v\n", err)
 	fmt.Printf("children: %v\n", hadChildren())
 	if err == nil {

@@ -1,0 +1,86 @@
+//go:build linux
+
+package forkserver_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"testing"
+
+	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/pool"
+	"github.com/bullpen-go/bullpen/server"
+	"github.com/bullpen-go/bullpen/wire"
+)
+
+// hog takes that much memory, and uses it.
+var hog = server.Handle(basic, "hog", func(_ context.Context, bytes int) (wire.None, error) {
+	b := make([]byte, bytes)
+	for i := 0; i < len(b); i += 4 << 10 {
+		b[i] = 1
+	}
+	runtime.KeepAlive(b)
+	return wire.None{}, nil
+})
+
+func TestMaxMemory(t *testing.T) {
+	t.Parallel()
+	tr := start(t, basic, forkserver.Config{Limits: server.Limits{MaxMemory: 256 << 20}})
+	p := newPool(t, tr, poolConfig)
+	if _, err := hog.Call(limited(t), p, 16<<20); err != nil {
+		t.Errorf("below the limit: %v", err)
+	}
+	_, err := hog.Call(limited(t), p, 512<<20)
+	var died *pool.WorkerDiedError
+	if !errors.As(err, &died) || died.Exit.Reason != wire.ExitOutOfMemory {
+		t.Errorf("above the limit: %v", err)
+	}
+	if _, err := getpid.Call(limited(t), p); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// memoryGroup makes a memory cgroup with a limit, and returns the file that a pid is written to.
+func memoryGroup(t *testing.T, limit int) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a cgroup")
+	}
+	root, file := "/sys/fs/cgroup", "memory.max"
+	if _, err := os.Stat(root + "/memory/memory.limit_in_bytes"); err == nil { // version 1
+		root, file = root+"/memory", "memory.limit_in_bytes"
+	}
+	dir := filepath.Join(root, "bullpen-"+newMark())
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Skipf("no cgroups here: %v", err)
+	}
+	t.Cleanup(func() { eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(limit)), 0o644); err != nil {
+		t.Skipf("no memory cgroups here: %v", err)
+	}
+	return filepath.Join(dir, "cgroup.procs")
+}
+
+// The kernel kills the worker, and the error says why.
+func TestOutOfMemory(t *testing.T) {
+	procs := memoryGroup(t, 64<<20)
+	tr := start(t, basic, forkserver.Config{})
+	p := newPool(t, tr, poolConfig)
+	co := checkout(t, p)
+	if err := os.WriteFile(procs, []byte(strconv.Itoa(co.Pid())), 0o644); err != nil {
+		t.Skipf("no memory cgroups here: %v", err)
+	}
+	_, err := hog.Call(limited(t), co, 512<<20)
+	var died *pool.WorkerDiedError
+	if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitOutOfMemory {
+		t.Errorf("%v", err)
+	}
+	co.Release()
+	if _, err := getpid.Call(limited(t), p); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
