@@ -10,9 +10,10 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// kill ends the worker, whatever it does.
+// kill ends the worker, whatever it does. If it is dead, and somebody waits to be told how it died, that wait ends.
 func (w *worker) kill(why string) {
 	w.nc.Close()
+	w.endAsking()
 	if w.life != nil {
 		w.life.Kill(why)
 	}
@@ -76,6 +77,7 @@ func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer context.AfterFunc(w.asking, cancel)()
 	return ask(ctx)
 }
 

@@ -28,6 +28,9 @@ type worker struct {
 	end       string      // why it can't be used again, or ""
 	out, in   wire.Message
 
+	asking    context.Context // ends when nobody wants to know any more how the worker died
+	endAsking context.CancelFunc
+
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
 	method  atomic.Pointer[string] // of the call that runs, or the last one
@@ -50,6 +53,7 @@ func newWorker(p *Pool, nc net.Conn) *worker {
 	w.stream.w = w
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
 	w.method.Store(new(string))
+	w.asking, w.endAsking = context.WithCancel(context.Background())
 	w.handle = &handle{w}
 	w.cleanup = runtime.AddCleanup(w.handle, func(w *worker) { go w.pool.lost(w) }, w)
 	return w

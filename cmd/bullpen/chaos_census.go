@@ -29,6 +29,7 @@ type chaosCensus struct {
 
 // takeChaosCensus counts. The mark is in the environment of all processes that count, and temporary files lie in dir.
 func takeChaosCensus(mark, dir string) chaosCensus {
+	debug.FreeOSMemory()
 	c := chaosCensus{descriptors: chaosDescriptors(os.Getpid()), goroutines: runtime.NumGoroutine(), rss: chaosRSS(os.Getpid())}
 	ours := map[int]bool{os.Getpid(): true}
 	for pid, what := range chaosMarked(mark) {
@@ -52,8 +53,6 @@ func takeChaosCensus(mark, dir string) chaosCensus {
 // settledChaosCensus takes the census when it has come down to the one before, or after a while.
 func settledChaosCensus(mark, dir string, before chaosCensus) chaosCensus {
 	for late := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		runtime.GC()
-		debug.FreeOSMemory()
 		c := takeChaosCensus(mark, dir)
 		if time.Now().After(late) || len(c.processes) == 0 && c.zombies == 0 && len(c.files) == 0 &&
 			c.descriptors <= before.descriptors && c.goroutines <= before.goroutines {

@@ -267,6 +267,9 @@ func (l *chaosLedger) audit() error {
 	for nonce, n := range ran {
 		end := l.ends[nonce]
 		switch {
+		case end == chaosRuns:
+			l.found.late++
+			l.sample("late: call %d never ended", nonce)
 		case n > 1:
 			l.found.doubled++
 			l.sample("doubled: call %d ran %d times", nonce, n)
@@ -291,56 +294,4 @@ func (l *chaosLedger) judgeDeaths() {
 		}
 	}
 	l.deaths = nil
-}
-
-// errChaosAbort is what this program aborts checkouts with.
-var errChaosAbort = errors.New("aborted by chaos")
-
-// chaosTyped returns the first error in err's chain whose type the documentation promises, or nil.
-func chaosTyped(err error) error {
-	for ; err != nil; err = errors.Unwrap(err) {
-		switch err.(type) {
-		case *wire.RemoteError, *wire.SetupError, *wire.CodecError, *wire.ProtocolError,
-			*pool.WorkerDiedError, *pool.TimeoutError, *pool.CanceledError, *pool.SkippedError:
-			return err
-		}
-	}
-	return nil
-}
-
-// chaosErrorKind names an error's kind. It is not typed if the documentation doesn't promise such an error.
-func chaosErrorKind(err error) (kind string, typed bool) {
-	switch e := chaosTyped(err).(type) {
-	case *wire.RemoteError:
-		if e.Type == wire.TypePanic {
-			return "panic", true
-		}
-		return "handler's error", true
-	case *wire.SetupError:
-		return "setup failed", true
-	case *wire.CodecError:
-		return "codec", true
-	case *wire.ProtocolError:
-		return "protocol violation", true
-	case *pool.WorkerDiedError:
-		if e.Exit.Reason == wire.ExitUnknown {
-			return "worker died, nobody knows how", true
-		}
-		return "worker died: " + string(e.Exit.Reason), true
-	case *pool.TimeoutError:
-		if e.Ran == 0 {
-			return "timeout, waiting", true
-		}
-		return "timeout, running", true
-	case *pool.CanceledError:
-		return "canceled", true
-	case *pool.SkippedError:
-		return "skipped", true
-	}
-	for _, known := range []error{pool.ErrClosed, pool.ErrQueueFull, pool.ErrServerGone, pool.ErrAborted, errChaosAbort} {
-		if errors.Is(err, known) {
-			return known.Error(), true
-		}
-	}
-	return fmt.Sprintf("untyped: %T", err), false
 }

@@ -7,19 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
-	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
-	"github.com/bullpen-go/bullpen/wire"
 )
 
 // chaosConfig says how a run goes.
@@ -30,40 +23,6 @@ type chaosConfig struct {
 	Seed     uint64
 	Out      io.Writer
 }
-
-// chaosPhase is a part of a run in which calls are made.
-type chaosPhase struct {
-	name   string
-	share  float64 // of the run's duration
-	good   bool    // calls do no harm themselves
-	strict bool    // and must all end well
-	faults [][]chaosFault
-	pause  time.Duration // between two faults of a kind
-	// stopIdle stops the workers when all calls have ended, before their pools close.
-	stopIdle bool
-	byPath   bool // there is a pool of a Listen address, too: it has no part in restarts, which wait for its clients
-}
-
-var chaosPhases = []chaosPhase{
-	{name: "workers", share: 0.35, byPath: true, faults: [][]chaosFault{chaosWorkerFaults}, pause: 40 * time.Millisecond},
-	{name: "restarts", share: 0.1, good: true, strict: true, faults: [][]chaosFault{chaosRestarts}, pause: 50 * time.Millisecond},
-	{name: "servers", share: 0.15, good: true, byPath: true, faults: [][]chaosFault{chaosServerFaults}, pause: 300 * time.Millisecond},
-	{name: "setups", share: 0.05, good: true, faults: [][]chaosFault{chaosSetupFaults, chaosWorkerFaults}, pause: 100 * time.Millisecond},
-	{name: "all at once", share: 0.15, stopIdle: true, pause: 200 * time.Millisecond,
-		faults: [][]chaosFault{chaosWorkerFaults, slices.Concat(chaosServerFaults, chaosRestarts), chaosSetupFaults}},
-}
-
-// The rest of the duration.
-const (
-	chaosAppsShare       = 0.1 // app deaths
-	chaosExhaustionShare = 0.1
-)
-
-const (
-	chaosMaxMessage = 8 << 20
-	chaosStandby    = 1
-	chaosThink      = 15 * time.Millisecond
-)
 
 // chaosState is a run.
 type chaosState struct {
@@ -76,7 +35,7 @@ type chaosState struct {
 	report *chaosReport
 }
 
-// chaosRun makes a run. The error says why it could not be made; what it has found is in the report, which it prints too.
+// chaosRun makes a run. The error says why it did not come to its end; what it has found is in the report, which it prints.
 func chaosRun(ctx context.Context, c chaosConfig) (*chaosReport, error) {
 	dir, err := os.MkdirTemp("", "bullpen-chaos")
 	if err != nil {
@@ -98,11 +57,9 @@ func chaosRun(ctx context.Context, c chaosConfig) (*chaosReport, error) {
 	}
 	r.report = newChaosReport(c, r.ledger)
 	defer chaosKillMarked(r.mark)
-	if err := r.all(ctx); err != nil {
-		return nil, err
-	}
+	err = r.all(ctx)
 	r.report.print()
-	return r.report, nil
+	return r.report, err
 }
 
 func chaosSetenv(name, value string) (restore func()) {
@@ -166,7 +123,7 @@ func (r *chaosState) startTrees(ctx context.Context) error {
 		{"hooked", chaosHooked, nil},
 		{"by path", chaosPlain, []string{"unix:" + r.socket()}},
 	} {
-		tree := &chaosTree{name: t.name, mark: r.mark, workers: map[int]bool{}}
+		tree := &chaosTree{name: t.name, mark: r.mark, byPath: t.listen != nil, workers: map[int]bool{}}
 		p, err := forkserver.Start(ctx, t.svc, forkserver.Config{Limits: limits, SetupData: chaosData{r.dir}, Listen: t.listen,
 			Env: append(os.Environ(), r.mark), OnEvent: tree.event})
 		if err != nil {
@@ -196,195 +153,4 @@ func (r *chaosState) closeTrees() error {
 	}
 	r.trees = nil
 	return errors.Join(errs...)
-}
-
-// phases makes the calls.
-func (r *chaosState) phases(ctx context.Context) error {
-	r.quiet("start")
-	for i, p := range chaosPhases {
-		r.report.phase(p.name)
-		if err := r.phase(ctx, i, p); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
-		}
-		r.quiet(p.name)
-	}
-	return nil
-}
-
-// chaosShare is a pool, and its share of workers and callers.
-type chaosShare struct {
-	tree    *chaosTree
-	pool    *pool.Pool
-	workers int
-	byPath  bool
-}
-
-// serversDie reports whether servers are killed in the phase.
-func (p *chaosPhase) serversDie() bool {
-	return slices.ContainsFunc(p.faults, func(fs []chaosFault) bool { return &fs[0] == &chaosServerFaults[0] })
-}
-
-// pools makes a phase's pools.
-func (r *chaosState) pools(p chaosPhase) (shares []chaosShare, err error) {
-	plain, hooked, byPath := r.trees[0], r.trees[1], r.trees[2]
-	n := r.Workers
-	configs := []struct {
-		tree    *chaosTree
-		dialer  pool.Dialer
-		workers int
-		config  pool.Config
-	}{
-		{plain, plain, max(n/2, 1), pool.Config{Name: "plain", ReuseAfterError: true, MaxQueue: 3 * r.Callers}},
-		{hooked, hooked, max(n/4, 1), pool.Config{Name: "recycled", MaxCheckouts: 1}},
-		{plain, plain, max(n/8, 1), pool.Config{Name: "json", Wire: wire.JSON, MinWorkers: -1}},
-		{byPath, pool.Unix(r.socket()), max(n/8, 1), pool.Config{Name: "by path"}},
-	}
-	if !p.byPath {
-		configs = configs[:3]
-	}
-	for _, c := range configs {
-		c.config.MaxWorkers = c.workers
-		w, err := pool.New(c.dialer, c.config)
-		if err != nil {
-			return nil, err
-		}
-		shares = append(shares, chaosShare{c.tree, w, c.workers, c.tree == byPath})
-	}
-	return shares, nil
-}
-
-// phase runs one phase.
-func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error {
-	shares, err := r.pools(p)
-	if err != nil {
-		return err
-	}
-	stop := make(chan struct{})
-	var callers, faulters sync.WaitGroup
-	r.startCallers(p, number, shares, stop, &callers)
-	r.startFaulters(p, number, shares, stop, &faulters)
-	t := time.NewTimer(time.Duration(p.share * float64(r.Duration)))
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	close(stop)
-	err = r.wait(ctx, &faulters, "the faults", &callers, "the calls")
-	for range 2 { // has checkouts found that were dropped
-		runtime.GC()
-	}
-	if p.stopIdle {
-		for _, t := range r.trees[:2] { // the server of a path's clients doesn't know when they have gone
-			t.stopIdle(r.ledger)
-		}
-	}
-	for i, s := range shares {
-		begin := time.Now()
-		if (number+i)%2 == 0 {
-			s.pool.Close()
-		} else {
-			short, cancel := context.WithTimeout(context.Background(), chaosLongest)
-			if err := s.pool.Shutdown(short); err != nil {
-				r.ledger.broken("Shutdown of a pool that nobody uses: %v", err)
-			}
-			cancel()
-		}
-		r.report.closed(time.Since(begin))
-		r.report.recycled(s.pool.Stat())
-	}
-	return errors.Join(err, context.Cause(ctx))
-}
-
-// startCallers gives each pool its share of callers.
-func (r *chaosState) startCallers(p chaosPhase, phase int, shares []chaosShare, stop <-chan struct{}, all *sync.WaitGroup) {
-	deeds := chaosGoodDeeds
-	if !p.good {
-		deeds = slices.Concat(chaosGoodDeeds, chaosBadDeeds)
-	}
-	var turns []chaosShare // one for each worker
-	for _, s := range shares {
-		for range s.workers {
-			turns = append(turns, s)
-		}
-	}
-	for i := range r.Callers {
-		share := turns[i%len(turns)]
-		c := &chaosCaller{rng: r.random("caller", phase, i), ledger: r.ledger, pool: share.pool, deeds: deeds,
-			strict: p.strict, think: chaosThink, unknown: share.byPath && p.serversDie()}
-		all.Go(func() { c.run(stop) })
-	}
-}
-
-// startFaulters starts a faulter for each kind of faults.
-func (r *chaosState) startFaulters(p chaosPhase, phase int, shares []chaosShare, stop <-chan struct{}, all *sync.WaitGroup) {
-	pools := map[*chaosTree]*pool.Pool{}
-	var trees []*chaosTree
-	for _, s := range shares {
-		if pools[s.tree] == nil {
-			pools[s.tree] = s.pool
-			trees = append(trees, s.tree)
-		}
-	}
-	for i, faults := range p.faults {
-		f := &chaosFaulter{rng: r.random("faulter", phase, i), ledger: r.ledger, trees: trees, pools: pools, faults: faults,
-			pause: p.pause, dir: r.dir, stop: stop}
-		all.Go(f.run)
-	}
-}
-
-// random returns the random numbers of somebody who makes choices.
-func (r *chaosState) random(who string, numbers ...int) *rand.Rand {
-	var key [32]byte
-	copy(key[:], fmt.Sprintf("%d %s %v", r.Seed, who, numbers))
-	return rand.New(rand.NewChaCha8(key))
-}
-
-// wait waits for goroutines. Calls that don't end are what this program is to find, so it doesn't wait for ever.
-func (r *chaosState) wait(ctx context.Context, groups ...any) error {
-	for i := 0; i < len(groups); i += 2 {
-		done := make(chan struct{})
-		go func() {
-			groups[i].(*sync.WaitGroup).Wait()
-			close(done)
-		}()
-		select {
-		case <-done:
-		case <-time.After(2 * chaosLongest):
-			stacks := make([]byte, 1<<20)
-			return fmt.Errorf("%s do not end; the goroutines:\n%s", groups[i+1], stacks[:runtime.Stack(stacks, true)])
-		}
-	}
-	return nil
-}
-
-// quiet looks at the trees while nothing is to do: each has a server and its standbys, and no zombies.
-func (r *chaosState) quiet(when string) {
-	var found map[int]string
-	var zombies []string
-	for late := time.Now().Add(chaosLongest); ; time.Sleep(20 * time.Millisecond) {
-		found = chaosMarked(r.mark)
-		zombies = zombies[:0]
-		for pid := range chaosProcesses() {
-			if state, parent := chaosStat(pid); state == 'Z' && (found[parent] != "" || parent == os.Getpid()) {
-				zombies = append(zombies, fmt.Sprintf("%d (child of %d)", pid, parent))
-			}
-		}
-		if len(found) == len(r.trees)*(1+chaosStandby) && len(zombies) == 0 {
-			break
-		}
-		if time.Now().After(late) {
-			var all []string
-			for _, what := range found {
-				all = append(all, what)
-			}
-			slices.Sort(all)
-			r.ledger.stray(len(found)-len(r.trees)*(1+chaosStandby), len(zombies),
-				"after %s there are, while nothing is to do:\n      %s\n      zombies: %v", when, strings.Join(all, "\n      "), zombies)
-			break
-		}
-	}
-	time.Sleep(50 * time.Millisecond) // the standbys have only just started
-	for _, t := range r.trees {
-		r.report.server(t.name, t.Pid())
-	}
 }
