@@ -5,6 +5,7 @@ package forkserver_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -91,6 +92,52 @@ func residentMiB(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return kib >> 10
+}
+
+// slowSink is an app's logger that can't keep up.
+type slowSink struct {
+	logs
+	n *int
+}
+
+// Accept implements hclog.SinkAdapter.
+func (s slowSink) Accept(name string, level hclog.Level, msg string, args ...any) {
+	if *s.n++; *s.n%4 == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	s.logs.Accept(name, level, msg, args...)
+}
+
+// However late a worker's last words are read: none are lost.
+func TestSlowLoggerLosesNothing(t *testing.T) {
+	t.Parallel()
+	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+	slow := slowSink{logs{newFeed[record]()}, new(int)}
+	logger.RegisterSink(slow)
+	events := newFeed[server.Event]()
+	srv, err := forkserver.Start(limited(t), basic, forkserver.Config{Logger: logger, OnEvent: events.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	p := newPool(t, srv, poolConfig)
+	if _, err := die.Call(limited(t), p, "long stderr"); err == nil {
+		t.Error("the worker lives")
+	}
+	e := events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	if !strings.HasSuffix(string(e.Exit.StderrTail), "\nlast line\n") {
+		t.Errorf("the tail ends with %q", e.Exit.StderrTail[max(len(e.Exit.StderrTail)-30, 0):])
+	}
+	lines := 0
+	for _, r := range slow.list() {
+		if r.args["stream"] == "stderr" {
+			lines++
+		}
+	}
+	if lines != 4098 {
+		t.Errorf("%d lines of 4098 were logged", lines)
+	}
+	p.Close()
 }
 
 func TestHealthyPoolIsSilent(t *testing.T) {

@@ -186,7 +186,9 @@ func TestWorkerThatIsKilledTellsByWhat(t *testing.T) {
 			syscall.Kill(g.next(t).pid, test.signal)
 			_, err := victim.Wait()
 			died := as[*pool.WorkerDiedError](t, err)
-			equal(t, "the reason", died.Exit.Reason, test.reason)
+			if r := died.Exit.Reason; r != test.reason && !maybeOOM(died.Exit) {
+				t.Errorf("the reason is %q instead of %q", r, test.reason)
+			}
 			if died.Exit.Signal != int(test.signal) && died.Exit.Code != 2 {
 				t.Errorf("it ended by %v", died.Exit)
 			}
@@ -194,6 +196,12 @@ func TestWorkerThatIsKilledTellsByWhat(t *testing.T) {
 			must[int](t)(bystander.Wait())
 		})
 	}
+}
+
+// maybeOOM reports whether a SIGKILL was taken for the kernel's: while something else on the machine runs out of memory,
+// a server can't tell them apart.
+func maybeOOM(e *wire.Exit) bool {
+	return e.Reason == wire.ExitOutOfMemory && e.Signal == int(syscall.SIGKILL)
 }
 
 // TestWorkerThatDiesUnderNoCallHurtsNobody kills an idle worker, and one that is checked out while it does nothing.
@@ -213,7 +221,9 @@ func TestWorkerThatDiesUnderNoCallHurtsNobody(t *testing.T) {
 		t.Errorf("who waits for a worker got %v", r)
 	}
 	_, err := pid.Call(ctx, co)
-	equal(t, "the reason", as[*pool.WorkerDiedError](t, err).Exit.Reason, wire.ExitKilled)
+	if e := as[*pool.WorkerDiedError](t, err).Exit; e.Reason != wire.ExitKilled && !maybeOOM(e) {
+		t.Errorf("it ended by %v", e)
+	}
 	equal(t, "safe to retry", wire.SafeToRetry(err), true)
 	co.Release()
 	equal(t, "workers died", p.Stat().Ends["died"], 2)

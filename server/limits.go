@@ -24,8 +24,9 @@ type Limits struct {
 	// handlers that compute in parallel. Negative: as many as the machine has.
 	Procs int `cbor:"6,keyasint,omitempty"`
 	// MaxMemory is how much memory a worker may take for its data, in bytes, on Linux: RLIMIT_DATA. A worker that wants
-	// more gets an allocation error in C, and dies in Go; its wire.Exit then says "out of memory". Default no limit. The Go
-	// runtime itself wants some 32 MiB.
+	// more gets an allocation error in C, and dies in Go; its wire.Exit then says "out of memory", or "crashed" if it was
+	// the garbage collector that got none. Go collects harder from 90 % of it on. Default no limit. The Go runtime itself
+	// wants some 32 MiB.
 	MaxMemory int64 `cbor:"8,keyasint,omitempty"`
 	// MaxSilent is how many clients of a Listen address may be connected without having sent anything. One more is
 	// closed. Default 1000.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,5 +16,6 @@ func limitMemory(n int64) error {
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: uint64(n), Max: uint64(n)}); err != nil {
 		return fmt.Errorf("MaxMemory: %w", err)
 	}
+	debug.SetMemoryLimit(n / 10 * 9)
 	return nil
 }
