@@ -87,7 +87,7 @@ func program(t *testing.T, name string) string {
 		if programsDir, programsErr = os.MkdirTemp("", "bullpen-test"); programsErr != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", programsDir+"/", "../testdata/nohook",
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", programsDir+"/", "../testdata/nohook",
 			"../testdata/initfromhook", "../testdata/otherservice")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			programsErr = fmt.Errorf("%w: %s", err, out)

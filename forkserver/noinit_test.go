@@ -114,9 +114,9 @@ func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
 	for _, how := range []string{"running", "stopped", "not Go"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			path := program(t, "nohook")
-			if how == "not Go" {
-				path = script(t, "exec sleep 1000")
+			path := script(t, "exec sleep 1000")
+			if how != "not Go" {
+				path = program(t, "nohook")
 			}
 			a := startApp(t, "starting", "PROGRAM="+path, "NOHOOK=work")
 			var child int

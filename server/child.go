@@ -45,7 +45,6 @@ type child struct {
 	warm   bool // it was ready when it got its connection
 	took   bool // it has acknowledged the connection
 	taking *time.Timer
-	failed *wire.SetupError
 	reason wire.ExitReason // why it ends, once that is known
 	detail string
 	dead   bool
@@ -335,7 +334,6 @@ func (w *child) isReady() {
 // setupFailed ends a standby whose Setup failed. A worker with a connection tells its client first, and ends itself.
 func (w *child) setupFailed(e *wire.SetupError) {
 	w.mu.Lock()
-	w.failed = e
 	spare := w.conn == nil
 	w.mu.Unlock()
 	w.sup.logger.Warn("a worker's setup failed", "service", w.sup.srv.Service.name, "pid", w.proc.Pid, "worker", w.number, "error", e.Message)
