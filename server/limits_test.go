@@ -3,12 +3,14 @@ package server
 import (
 	"testing"
 	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
 )
 
 func TestLimitsInForce(t *testing.T) {
 	t.Parallel()
 	if got, want := (Limits{}).withDefaults(), (Limits{HungTimeout: 5 * time.Minute, SetupTimeout: 30 * time.Second,
-		CancelGrace: 100 * time.Millisecond, MaxMessage: 64 << 20, Procs: 1, MaxSilent: 1000}); got != want {
+		CancelGrace: 100 * time.Millisecond, MaxMessage: wire.DefaultMaxMessage, Procs: 1, MaxSilent: 1000}); got != want {
 		t.Errorf("the defaults are %+v", got)
 	}
 	if got, want := (Limits{-1, -1, -1, -1, -1, -1, -1, -1}).withDefaults(), (Limits{MaxMessage: 2 << 30}); got != want {

@@ -6,8 +6,9 @@ import (
 	"net"
 )
 
-// DefaultMaxMessage is how large a message's body may be unless a config says otherwise, in bytes.
-const DefaultMaxMessage = 64 << 20
+// DefaultMaxMessage is how large a message's body may be unless a config says otherwise, in bytes: 64 MiB, and what tells
+// how long they are.
+const DefaultMaxMessage = 64<<20 + 64
 
 const (
 	firstBuffer = 4 << 10   // what a connection begins with
