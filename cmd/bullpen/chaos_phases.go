@@ -125,6 +125,7 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 	case <-ctx.Done():
 	}
 	close(stop)
+	defer collectGarbage()()
 	err = errors.Join(r.wait(&callers, "the calls"), r.wait(&faulters, "the faults"))
 	for _, t := range r.trees {
 		if p.stopIdle && !t.byPath {
@@ -202,17 +203,35 @@ func (r *chaosState) wait(group *sync.WaitGroup, what string) error {
 		group.Wait()
 		close(done)
 	}()
-	late := time.After(2 * chaosLongest)
-	for {
-		select {
-		case <-done:
-			return nil
-		case <-time.After(100 * time.Millisecond):
-			runtime.GC() // has checkouts found that were dropped: a restart waits for them
-		case <-late:
-			stacks := make([]byte, 1<<20)
-			return fmt.Errorf("%s do not end; the goroutines:\n%s", what, stacks[:runtime.Stack(stacks, true)])
+	select {
+	case <-done:
+		return nil
+	case <-time.After(2 * chaosLongest):
+		stacks := make([]byte, 1<<20)
+		return fmt.Errorf("%s do not end; the goroutines:\n%s", what, stacks[:runtime.Stack(stacks, true)])
+	}
+}
+
+// collectGarbage collects it again and again until stop is called. Checkouts that were dropped are found so, for which a
+// restart and a pool's Shutdown wait; and a program that does nothing else makes no garbage.
+func collectGarbage() (stop func()) {
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(100 * time.Millisecond)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				runtime.GC()
+			case <-quit:
+				return
+			}
 		}
+	}()
+	return func() {
+		close(quit)
+		<-done
 	}
 }
 
