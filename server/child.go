@@ -315,17 +315,17 @@ func (w *child) isReady() {
 		w.awaitTake()
 	}
 	w.mu.Unlock()
-	s.event(WorkerReady, w, nil)
-	if !spare {
-		return
+	draining := false
+	if spare {
+		s.mu.Lock()
+		s.spare--
+		draining = s.draining
+		if !draining {
+			s.standby = append(s.standby, w)
+		}
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	s.spare--
-	draining := s.draining
-	if !draining {
-		s.standby = append(s.standby, w)
-	}
-	s.mu.Unlock()
+	s.event(WorkerReady, w, nil) // from here on it can be had
 	if draining {
 		w.kill(wire.ExitShutdown, "")
 	}
