@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,6 +73,16 @@ func (a *app) says(t *testing.T, begin string) string {
 	t.Helper()
 	line := a.lines.wait(t, begin, func(s string) bool { return strings.HasPrefix(s, begin) })
 	return strings.TrimSpace(line[len(begin):])
+}
+
+// pid waits for a line with that beginning, and returns the process id in its rest.
+func (a *app) pid(t *testing.T, begin string) int {
+	t.Helper()
+	pid, err := strconv.Atoi(a.says(t, begin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 var (
