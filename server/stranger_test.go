@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -172,16 +172,7 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")
 	}
-	dir, err := os.MkdirTemp("", "bullpen-peer")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	os.Chmod(dir, 0o755)
-	self := filepath.Join(dir, "client") // nobody may not see where the test binary is
-	if out, err := exec.Command("sh", "-c", `cat /proc/$PPID/exe >"$0" && chmod 755 "$0"`, self).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	dir, self := proctest.Program(t)
 	s := newServer(t, server.Limits{})
 	l, err := server.Listen(basic, "unix", filepath.Join(dir, "socket"))
 	if err != nil {
@@ -192,7 +183,7 @@ func TestAnotherUserIsRefused(t *testing.T) {
 		return startApp(t, "stranger", func(c *exec.Cmd) {
 			c.Path, c.Dir = self, dir
 			c.Env = append(c.Env, "SOCKET="+l.Addr().String())
-			c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			proctest.AsOrdinaryUser(c)
 		})
 	}
 	if got := stranger().lines.says(t, "refused: "); !strings.Contains(got, "permission denied") {
