@@ -83,6 +83,82 @@ func TestProgramIsReplaced(t *testing.T) {
 	<-a.ended
 }
 
+func init() {
+	apps["restarts"] = func() { // restarts its server under load, ten times at each line of its input
+		srv, err := forkserver.Start(context.Background(), basic, forkserver.Config{})
+		if err != nil {
+			panic(err)
+		}
+		workers, err := pool.New(srv, pool.Config{MaxWorkers: 4})
+		if err != nil {
+			panic(err)
+		}
+		stop := load(workers, 8)
+		n := 0
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); fmt.Println("restarts", n) {
+			for range 10 {
+				before := srv.Pid()
+				if err := srv.Restart(context.Background()); err != nil || srv.Pid() == before {
+					fmt.Println("restart", n, srv.Pid(), before, err)
+				}
+				if _, err := getpid.Call(context.Background(), workers); err != nil {
+					fmt.Println("call after restart", n, err)
+				}
+				n++
+			}
+		}
+		calls, errs := stop()
+		fmt.Println("calls", calls > 0, errs)
+		workers.Close()
+		srv.Close()
+	}
+}
+
+// 100 restarts under load fail no call, whatever becomes of the program's file.
+func TestRestartsWhileTheProgramIsReplaced(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "program")
+	copyFile(t, "/proc/self/exe", path)
+	a := newApp(path, "restarts")
+	in, err := a.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.start(t)
+	nothing := func() error { return nil }
+	steps := []func() error{
+		nothing,
+		func() error { return os.Rename(path, path+".old") },
+		func() error { return os.WriteFile(path, []byte("#!/bin/sh\nexit 9\n"), 0o755) },
+		func() error { return os.Remove(path + ".old") },
+		func() error { return os.RemoveAll(dir) },
+	}
+	for len(steps) < 10 {
+		steps = append(steps, nothing)
+	}
+	if testing.Short() {
+		steps = steps[:5]
+	}
+	for i, step := range steps {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(in, "\n")
+		a.says(t, fmt.Sprint("restarts ", 10*(i+1)))
+	}
+	in.Close()
+	if got := a.says(t, "calls "); got != "true []" {
+		t.Errorf("calls: %s", got)
+	}
+	<-a.ended
+	for _, line := range a.lines.list() {
+		if strings.HasPrefix(line, "restart ") || strings.HasPrefix(line, "call after") {
+			t.Error(line)
+		}
+	}
+}
+
 // copyFile copies in another process. In this one, a child that is just being forked would hold the new program open for
 // writing, and it could not be started.
 func copyFile(t *testing.T, from, to string) {
