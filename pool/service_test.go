@@ -234,6 +234,15 @@ var (
 	hookedFail = server.Handle(hooked, "fail", func(_ context.Context, text string) (wire.None, error) {
 		return wire.None{}, errors.New(text)
 	})
+	hookedExplode = server.Handle0(hooked, "explode", func(context.Context) (wire.None, error) { panic("boom") })
+	hookedHold    = server.Handle(hooked, "hold", func(ctx context.Context, gate string) (wire.None, error) {
+		c, err := show(gate)
+		if err == nil {
+			<-ctx.Done()
+			c.Close()
+		}
+		return wire.None{}, ctx.Err()
+	})
 	// failDone says how the next CheckoutDone fails.
 	failDone = server.Handle(hooked, "fail done", func(_ context.Context, how string) (int, error) {
 		doneFails = how
