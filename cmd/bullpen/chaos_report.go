@@ -99,26 +99,36 @@ func (p *chaosReport) suffered(name string, s *chaosSuffered) {
 		name, 100*s.CPU, s.Recovery.Round(time.Millisecond), s.Failed, s.Calls))
 }
 
-// progress prints a line a second until stop is called: on a terminal the same one.
+// progress prints a line a second until stop is called, and watches for stalls.
 func (p *chaosReport) progress() (stop func()) {
+	quit := make(chan struct{})
+	var stalls sync.WaitGroup
+	stalls.Go(func() { p.ledger.stalls.watch(quit) })
+	last := chaosEverySecond(p.config.Out, p.line)
+	return func() {
+		last()
+		close(quit)
+		stalls.Wait()
+	}
+}
+
+// chaosEverySecond prints a line a second until stop is called: on a terminal the same one.
+func chaosEverySecond(w io.Writer, line func() string) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	end := "\n"
-	if chaosTerminal(p.config.Out) {
+	if chaosTerminal(w) {
 		end = "\x1b[K\r"
 	}
 	go func() {
 		defer close(done)
-		var stalls sync.WaitGroup
-		defer stalls.Wait()
-		stalls.Go(func() { p.ledger.stalls.watch(quit) })
 		t := time.NewTicker(time.Second)
 		defer t.Stop()
 		for {
 			select {
 			case <-t.C:
-				fmt.Fprint(p.config.Out, p.line(), end)
+				fmt.Fprint(w, line(), end)
 			case <-quit:
-				fmt.Fprint(p.config.Out, p.line(), "\n")
+				fmt.Fprint(w, line(), "\n")
 				return
 			}
 		}
@@ -224,8 +234,20 @@ func (l *chaosLedger) kills() (n int64) {
 }
 
 // clean reports whether all is 0 that must be.
-func (p *chaosReport) clean() bool {
-	return !slices.ContainsFunc(p.rows(), func(r chaosRow) bool { return r.bad })
+func (p *chaosReport) clean() bool { return chaosClean(p.rows()) }
+
+func chaosClean(rows []chaosRow) bool {
+	return !slices.ContainsFunc(rows, func(r chaosRow) bool { return r.bad })
+}
+
+func chaosPrintRows(w io.Writer, rows []chaosRow) {
+	for _, r := range rows {
+		mark := " "
+		if r.bad {
+			mark = "✗"
+		}
+		fmt.Fprintf(w, "%s %-16s %22s  %s\n", mark, r.name, r.value, r.note)
+	}
 }
 
 // print prints the table, the counts of faults and errors, and examples of what must not be.
@@ -233,13 +255,7 @@ func (p *chaosReport) print() {
 	w := p.config.Out
 	c := p.config
 	fmt.Fprintf(w, "\nbullpen chaos --duration %v --workers %d --callers %d --seed %d\n\n", c.Duration, c.Workers, c.Callers, c.Seed)
-	for _, r := range p.rows() {
-		mark := " "
-		if r.bad {
-			mark = "✗"
-		}
-		fmt.Fprintf(w, "%s %-16s %22s  %s\n", mark, r.name, r.value, r.note)
-	}
+	chaosPrintRows(w, p.rows())
 	chaosPrintCounts(w, "faults", p.ledger.faults)
 	chaosPrintCounts(w, "errors that calls and checkouts ended with", p.ledger.errors)
 	if len(p.misery) > 0 {

@@ -25,3 +25,14 @@ func TestChaos(t *testing.T) {
 		t.Errorf("%d calls are too few to show anything:\n%s", report.ledger.calls, &out)
 	}
 }
+
+// TestRecycles is a short run of bullpen chaos --recycles.
+func TestRecycles(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
+	var out bytes.Buffer
+	clean, err := chaosSoakRun(t.Context(), chaosConfig{Workers: 8, Callers: 16, Out: &out}, 200)
+	if err != nil || !clean {
+		t.Errorf("%v\n%s", err, &out)
+	}
+	t.Logf("%s", &out)
+}
