@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -16,8 +15,8 @@ import (
 )
 
 // frame returns a frame of the binary wire, with a client's first byte before it.
-func frame(typ, flags byte, method string, body []byte) []byte {
-	b := []byte{wire.FirstByte, 0, 0, 0, 0, typ, flags}
+func frame(typ wire.Type, flags byte, method string, body []byte) []byte {
+	b := []byte{wire.FirstByte, 0, 0, 0, 0, byte(typ), flags}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(method)))
 	b = append(b, make([]byte, 12)...) // id and run
 	b = append(append(b, method...), body...)
@@ -27,103 +26,6 @@ func frame(typ, flags byte, method string, body []byte) []byte {
 
 func nested(open, close string, depth int) string {
 	return strings.Repeat(open, depth) + strings.Repeat(close, depth)
-}
-
-// TestViolations: what is no message is a *ProtocolError, whether it comes at once or byte by byte.
-func TestViolations(t *testing.T) {
-	t.Parallel()
-	const largest = 1000
-	do, ok, er, dn := byte(wire.TypeDo), byte(wire.TypeOK), byte(wire.TypeEr), byte(wire.TypeDn)
-	tests := []struct {
-		name string
-		kind wire.Kind
-		text string
-		is   error
-	}{
-		{"wrong first byte", wire.Binary, "\xb2", nil},
-		{"JSON on the binary wire", wire.Binary, "[", nil},
-		{"largest length", wire.Binary, "\xb1\xff\xff\xff\xff", wire.ErrTooLarge},
-		{"length 0", wire.Binary, "\xb1\x00\x00\x00\x00", nil},
-		{"shorter than a header", wire.Binary, "\xb1\x00\x00\x00\x0f", nil},
-		{"unknown type", wire.Binary, string(frame(99, 0, "", nil)), nil},
-		{"unknown flag", wire.Binary, string(frame(dn, 4, "", nil)), nil},
-		{"method longer than the frame", wire.Binary, "\xb1\x00\x00\x00\x10\x02\x00\x00\x01" + strings.Repeat("\x00", 12), nil},
-		{"meta longer than the frame", wire.Binary, string(frame(dn, 2, "", []byte{0, 0, 0, 1})), nil},
-		{"meta without length", wire.Binary, string(frame(dn, 2, "", []byte{0, 0})), nil},
-		{"meta is a list", wire.Binary, string(frame(dn, 2, "", []byte{0, 0, 0, 1, 0x80})), nil},
-		{"meta too large", wire.Binary, string(frame(dn, 2, "", append([]byte{0, 0x10, 0, 0}, make([]byte, 1<<20)...))), wire.ErrTooLarge},
-		{"body too large", wire.Binary, string(frame(do, 0, "m", append([]byte{0x80}, make([]byte, largest)...))), wire.ErrTooLarge},
-		{"arguments are no array", wire.Binary, string(frame(do, 0, "m", []byte{0xf6})), nil},
-		{"no arguments", wire.Binary, string(frame(do, 0, "m", nil)), nil},
-		{"more arguments than bytes", wire.Binary, string(frame(do, 0, "m", []byte{0x9b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})), nil},
-		{"ok with two results", wire.Binary, string(frame(ok, 0, "", []byte{0x82, 0, 0})), nil},
-		{"er without error", wire.Binary, string(frame(er, 0, "", nil)), nil},
-		{"dn with a body", wire.Binary, string(frame(dn, 0, "", []byte{0})), nil},
-
-		{"binary on the JSON wire", wire.JSON, "\xb1", nil},
-		{"byte order mark", wire.JSON, "\ufeff[]", nil},
-		{"object", wire.JSON, `{"a":1}`, nil},
-		{"number", wire.JSON, ` 1`, nil},
-		{"empty", wire.JSON, `[]`, nil},
-		{"command only", wire.JSON, `["dn"]`, nil},
-		{"unknown command", wire.JSON, `["hi",{}]`, nil},
-		{"command is a number", wire.JSON, `[1,{}]`, nil},
-		{"meta is a list", wire.JSON, `["dn",[]]`, nil},
-		{"meta is null", wire.JSON, `["dn",null]`, nil},
-		{"dn with an argument", wire.JSON, `["dn",{},1]`, nil},
-		{"ok without result", wire.JSON, `["ok",{}]`, nil},
-		{"ok with two results", wire.JSON, `["ok",{},1,2]`, nil},
-		{"er without message", wire.JSON, `["er",{}]`, nil},
-		{"er with two messages", wire.JSON, `["er",{},"a","b"]`, nil},
-		{"wrong brackets", wire.JSON, `["do",{},[}]`, nil},
-		{"comma at the end", wire.JSON, `["do",{},1,]`, nil},
-		{"no comma", wire.JSON, `["do" {}]`, nil},
-		{"invalid number", wire.JSON, `["do",{},01]`, nil},
-		{"raw control character", wire.JSON, "[\"do\",{},\"\x01\"]", nil},
-		{"invalid UTF-8", wire.JSON, "[\"do\",{},\"\xff\"]", nil},
-		{"UTF-8 of a surrogate", wire.JSON, "[\"do\",{},\"\xed\xa0\x80\"]", nil},
-		{"high surrogate alone", wire.JSON, `["do",{},"\ud834x"]`, nil},
-		{"high surrogate at the end", wire.JSON, `["do",{},"\ud834"]`, nil},
-		{"two high surrogates", wire.JSON, `["do",{},"\ud834\ud834"]`, nil},
-		{"high surrogate before another escape", wire.JSON, `["do",{},"\ud834\n"]`, nil},
-		{"low surrogate alone", wire.JSON, `["do",{},"\uDDDA"]`, nil},
-		{"surrogate in a key", wire.JSON, `["do",{},{"\uddda":1}]`, nil},
-		{"surrogate in the method", wire.JSON, `["do",{},"\uddda"]`, nil},
-		{"duplicate key", wire.JSON, `["do",{},{"a":1,"b":{"a":1},"a":2}]`, nil},
-		{"duplicate key in the meta", wire.JSON, `["do",{"a":1,"a":1}]`, nil},
-		{"duplicate key, escaped", wire.JSON, `["do",{},{"a":1,"\u0061":2}]`, nil},
-		{"duplicate among many keys", wire.JSON, `["do",{},{` + manyKeys(100) + `,"k77":1}]`, nil},
-		{"too deep", wire.JSON, `["do",{},` + nested("[", "]", wire.MaxDepth+1) + `]`, nil},
-		{"10,000 nested arrays", wire.JSON, strings.Repeat("[", 10_000), nil},
-		{"10,000 nested objects", wire.JSON, `["do",` + strings.Repeat(`{"a":`, 10_000), nil},
-		{"endless number", wire.JSON, `["do",{},` + strings.Repeat("1", 10_001) + `]`, nil},
-		{"meta number out of range", wire.JSON, `["do",{"a":1e999}]`, nil},
-	}
-	for _, test := range tests {
-		t.Run(test.kind.String()+"/"+test.name, func(t *testing.T) {
-			t.Parallel()
-			limit := int64(1 << 20)
-			if test.is != nil {
-				limit = largest
-			}
-			for _, size := range []int{len(test.text), min(1+len(test.text)/100_000, 50)} {
-				c := reader(true, test.kind, limit, &pieces{text: []byte(test.text), size: size})
-				err := readPatiently(c, new(wire.Message))
-				var p *wire.ProtocolError
-				if !errors.As(err, &p) || test.is != nil && !errors.Is(err, test.is) {
-					t.Errorf("pieces of %d: %v", size, err)
-				}
-			}
-		})
-	}
-}
-
-func manyKeys(n int) string {
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprintf(`"k%d":%d`, i, i)
-	}
-	return strings.Join(keys, ",")
 }
 
 // TestAccepted is what stands next to a violation and is none.
@@ -172,7 +74,7 @@ func TestBadValues(t *testing.T) {
 		"break alone":          {0x81, 0xff},
 		"too deep":             deep,
 	} {
-		text := append(frame(byte(wire.TypeDo), 0, "m", body), frame(byte(wire.TypeDn), 0, "", nil)[1:]...)
+		text := append(frame(wire.TypeDo, 0, "m", body), frame(wire.TypeDn, 0, "", nil)[1:]...)
 		c := reader(true, wire.Binary, 0, bytes.NewReader(text))
 		var m wire.Message
 		if err := c.Read(&m); err != nil {
@@ -374,10 +276,10 @@ func TestLongMethodAndMeta(t *testing.T) {
 func TestClaimsCostNothing(t *testing.T) {
 	claims := [][]byte{
 		{0xb1, 0xff, 0xff, 0xff, 0xff},
-		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x9a, 0x7f, 0xff, 0xff, 0xff}),
-		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0xba, 0x7f, 0xff, 0xff, 0xff}),
-		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x5a, 0x7f, 0xff, 0xff, 0xff}),
-		frame(byte(wire.TypeDo), 0, "m", []byte{0x81, 0x7a, 0x7f, 0xff, 0xff, 0xff}),
+		frame(wire.TypeDo, 0, "m", []byte{0x81, 0x9a, 0x7f, 0xff, 0xff, 0xff}),
+		frame(wire.TypeDo, 0, "m", []byte{0x81, 0xba, 0x7f, 0xff, 0xff, 0xff}),
+		frame(wire.TypeDo, 0, "m", []byte{0x81, 0x5a, 0x7f, 0xff, 0xff, 0xff}),
+		frame(wire.TypeDo, 0, "m", []byte{0x81, 0x7a, 0x7f, 0xff, 0xff, 0xff}),
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
