@@ -35,77 +35,103 @@ func hash(nonce string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// stress is what callers under stress share, and what they find.
+type stress struct {
+	pool *pool.Pool
+	live *livePids
+	file string // each call that runs notes itself there
+
+	done, died, wrong, late atomic.Int64
+}
+
+const killEvery = 40 // calls
+
 // TestStress has 64 callers on 8 workers, and kills a worker every now and then.
 func TestStress(t *testing.T) {
 	t.Parallel()
-	const callers, calls, killEvery = 64, 60, 40
-	ready, live := newEvents(), &livePids{}
-	srv := start(t, plain, forkserver.Config{OnEvent: func(e server.Event) { live.on(e); ready.on(e) }})
-	p := newPool(t, srv, pool.Config{MinWorkers: 8, MaxWorkers: 8})
+	const callers, calls = 64, 60
+	ready, s := newEvents(), &stress{live: &livePids{}, file: tempFile(t, "runs")}
+	srv := start(t, plain, forkserver.Config{OnEvent: func(e server.Event) { s.live.on(e); ready.on(e) }})
+	s.pool = newPool(t, srv, pool.Config{MinWorkers: 8, MaxWorkers: 8})
 	ready.wait(t, server.WorkerReady, 8)
-	file := tempFile(t, "runs")
-
-	var done, died, wrong, late atomic.Int64
-	check := func(nonce, got string, err error, took time.Duration) {
-		var dead *pool.WorkerDiedError
-		switch {
-		case err == nil && got != hash(nonce):
-			wrong.Add(1)
-		case errors.As(err, &dead):
-			died.Add(1)
-		case err != nil:
-			t.Errorf("an unexpected error: %T %v", err, err)
-		}
-		if took > patience {
-			late.Add(1)
-		}
-		if done.Add(1)%killEvery == 0 {
-			live.killOne()
-		}
-	}
-	// call makes a call by the pool, in a checkout of its own, or in a cancelled context.
-	call := func(way int, nonce string) (string, error) {
-		ctx := limited(t)
-		if way == 0 {
-			co, err := p.Checkout(ctx)
-			if err != nil {
-				return "", err
-			}
-			defer co.Release()
-			first := digest.Go(ctx, co, file, nonce+" first")
-			got, err := digest.Call(ctx, co, file, nonce)
-			if other, ferr := first.Wait(); ferr == nil && other != hash(nonce+" first") {
-				wrong.Add(1)
-			}
-			return got, err
-		}
-		return digest.Call(ctx, p, file, nonce)
-	}
 	var all sync.WaitGroup
 	for c := range callers {
 		all.Go(func() {
 			for i := range calls {
-				nonce := fmt.Sprintf("%d/%d", c, i)
-				begin := time.Now()
-				got, err := call(i%3, nonce)
-				check(nonce, got, err, time.Since(begin))
+				s.call(t, i%3 == 0, fmt.Sprintf("%d/%d", c, i))
 			}
 		})
 	}
 	all.Wait()
+	s.judge(t)
 
-	s := p.Stat()
-	t.Logf("%d calls, %d kills, %d calls with a dead worker, %+v", done.Load(), live.kills, died.Load(), s)
-	if wrong.Load() != 0 || late.Load() != 0 {
-		t.Errorf("%d wrong answers, %d late ones", wrong.Load(), late.Load())
+	g := newGate(t) // the pool has healed: eight calls run at the same time
+	for range 8 {
+		hold.Go(limited(t), s.pool, g.path)
 	}
-	if n := died.Load(); n > int64(live.kills)+1 {
-		t.Errorf("%d kills have cost %d calls", live.kills, n)
+	for range 8 {
+		defer g.next(t).open()
 	}
-	if s.Waiting != 0 || s.Acquired != 0 || s.Total > 8 || len(s.Ends) != 1 || s.Ends["died"] == 0 {
-		t.Errorf("%+v", s)
+}
+
+// call makes a call and looks at its end.
+func (s *stress) call(t *testing.T, checkout bool, nonce string) {
+	begin := time.Now()
+	var got string
+	var err error
+	if checkout {
+		got, err = s.twoCalls(t, nonce)
+	} else {
+		got, err = digest.Call(limited(t), s.pool, s.file, nonce)
 	}
-	b, err := os.ReadFile(file)
+	var dead *pool.WorkerDiedError
+	switch {
+	case err == nil && got != hash(nonce):
+		s.wrong.Add(1)
+	case errors.As(err, &dead):
+		s.died.Add(1)
+	case err != nil:
+		t.Errorf("an unexpected error: %T %v", err, err)
+	}
+	if time.Since(begin) > patience {
+		s.late.Add(1)
+	}
+	if s.done.Add(1)%killEvery == 0 {
+		s.live.killOne()
+	}
+}
+
+// twoCalls makes two calls in a checkout of its own, and returns how the second one ends.
+func (s *stress) twoCalls(t *testing.T, nonce string) (string, error) {
+	ctx := limited(t)
+	co, err := s.pool.Checkout(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer co.Release()
+	first := digest.Go(ctx, co, s.file, nonce+" first")
+	got, err := digest.Call(ctx, co, s.file, nonce)
+	if other, ferr := first.Wait(); ferr == nil && other != hash(nonce+" first") {
+		s.wrong.Add(1)
+	}
+	return got, err
+}
+
+// judge looks at what all calls have come to.
+func (s *stress) judge(t *testing.T) {
+	t.Helper()
+	stat := s.pool.Stat()
+	t.Logf("%d calls, %d kills, %d calls with a dead worker, %+v", s.done.Load(), s.live.kills, s.died.Load(), stat)
+	if s.wrong.Load() != 0 || s.late.Load() != 0 {
+		t.Errorf("%d wrong answers, %d late ones", s.wrong.Load(), s.late.Load())
+	}
+	if n := s.died.Load(); n > int64(s.live.kills)+1 {
+		t.Errorf("%d kills have cost %d calls", s.live.kills, n)
+	}
+	if stat.Waiting != 0 || stat.Acquired != 0 || stat.Total > 8 || len(stat.Ends) != 1 || stat.Ends["died"] == 0 {
+		t.Errorf("%+v", stat)
+	}
+	b, err := os.ReadFile(s.file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,13 +141,6 @@ func TestStress(t *testing.T) {
 			t.Errorf("call %q ran twice", nonce)
 		}
 		runs[nonce] = true
-	}
-	g := newGate(t) // the pool has healed: eight calls run at the same time
-	for range 8 {
-		hold.Go(limited(t), p, g.path)
-	}
-	for range 8 {
-		defer g.next(t).open()
 	}
 }
 
