@@ -140,6 +140,9 @@ func TestRetiredWorkersEvent(t *testing.T) {
 	pid := must(getpid.Call(limited(t), p))(t)
 	p.Close()
 	e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	if e.Exit.MaxRSS < 1<<20 || e.Exit.UserTime+e.Exit.SystemTime <= 0 {
+		t.Errorf("what it used: %d bytes, %v, %v", e.Exit.MaxRSS, e.Exit.UserTime, e.Exit.SystemTime)
+	}
 	if e.Pid != pid || e.Exit.Reason != wire.ExitRetired || e.Exit.Code != 0 || e.Number != 1 {
 		t.Errorf("%+v: %+v", e, e.Exit)
 	}
