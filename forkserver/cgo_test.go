@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 )
 
@@ -79,8 +78,7 @@ func TestWorkerInCEndsWithItsApp(t *testing.T) {
 			a.start(t)
 			a.says(t, "log: in C")
 			if srv := a.pid(t, "server "); stopped {
-				kill(srv, syscall.SIGSTOP)
-				eventually(t, "it stops", func() bool { return state(srv) == "T" })
+				stop(t, srv)
 			}
 			a.Process.Signal(os.Kill)
 			<-a.ended

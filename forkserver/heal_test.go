@@ -173,7 +173,7 @@ func TestStoppedServerIsReplaced(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{StartTimeout: 2 * time.Second})
 	pid := tr.Pid()
-	kill(pid, syscall.SIGSTOP)
+	stop(t, pid)
 	p := newPool(t, tr, poolConfig)
 	if _, err := getpid.Call(limited(t), p); err != nil {
 		t.Error(err)

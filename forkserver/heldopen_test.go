@@ -57,8 +57,7 @@ func killHeldOpen(t *testing.T, a *app, stopped bool) {
 		t.Fatalf("it holds only %v", files)
 	}
 	if stopped {
-		kill(srv, syscall.SIGSTOP)
-		eventually(t, "it stops", func() bool { return state(srv) == "T" })
+		stop(t, srv)
 	}
 	a.Process.Kill()
 	gone(t, a.mark, survival)

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -129,7 +128,7 @@ func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
 				return child != 0
 			})
 			if how == "stopped" {
-				syscall.Kill(child, syscall.SIGSTOP)
+				stop(t, child)
 			}
 			a.Process.Kill()
 			gone(t, a.mark, survival)

@@ -5,6 +5,9 @@ package forkserver_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +20,22 @@ import (
 )
 
 func kill(pid int, sig syscall.Signal) { syscall.Kill(pid, sig) }
+
+// stop stops a process. The signal alone does not: a thread that runs somewhere else goes on for a moment.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	kill(pid, syscall.SIGSTOP)
+	eventually(t, "all threads of the process stop", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, thread := range threads {
+			stat, _ := os.ReadFile(thread)
+			if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return true
+	})
+}
 
 // closed waits for the channel to be closed.
 func closed(t *testing.T, what string, c <-chan struct{}) {
@@ -109,7 +128,7 @@ func TestCloseOfAStoppedServer(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	running := wait.Go(context.Background(), checkout(t, p))
 	tr.logs.said(t, "waiting")
-	kill(tr.Pid(), syscall.SIGSTOP)
+	stop(t, tr.Pid())
 	begin := time.Now()
 	if err := tr.Close(); err != nil {
 		t.Errorf("Close: %v", err)

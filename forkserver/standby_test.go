@@ -109,8 +109,7 @@ func TestStandbyThatIsStoppedAndDiesWithItsConnection(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 2}})
 	p := newPool(t, tr, poolConfig)
 	first, second := tr.ready(t, 1), tr.ready(t, 2)
-	kill(first, syscall.SIGSTOP)
-	eventually(t, "it stops", func() bool { return state(first) == "T" })
+	stop(t, first)
 	call := getpid.Go(limited(t), p)
 	// The next standby is started when the connection has been handed to the first.
 	tr.events.wait(t, "the third worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 3 })
@@ -125,8 +124,7 @@ func TestStoppedStandbyIsKilledByItsClient(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	first := tr.ready(t, 1)
-	kill(first, syscall.SIGSTOP)
-	eventually(t, "it stops", func() bool { return state(first) == "T" })
+	stop(t, first)
 	nc, err := tr.Dial(limited(t))
 	if err != nil {
 		t.Fatal(err)

@@ -57,16 +57,19 @@ var whyEnded = map[string]struct {
 		syscall.Kill(g.next(t).pid, syscall.SIGKILL)
 		call.Wait()
 	}},
-	"timeout": {config: pool.Config{Timeout: 2 * time.Second}, end: func(t *testing.T, p *pool.Pool, _ *forkserver.Process) {
+	"timeout": {end: func(t *testing.T, p *pool.Pool, _ *forkserver.Process) {
 		co := checkout(t, p)
-		syscall.Kill(co.Pid(), syscall.SIGSTOP)
-		hookedPid.Call(limited(t), co)
+		stop(t, co.Pid())
+		ctx, cancel := context.WithTimeout(limited(t), 100*time.Millisecond)
+		defer cancel()
+		_, err := hookedPid.Call(ctx, co)
+		as[*pool.TimeoutError](t, err)
 	}},
 	"canceled": {end: func(t *testing.T, p *pool.Pool, _ *forkserver.Process) {
 		g := newGate(t)
 		ctx, cancel := context.WithCancel(limited(t))
 		call := hookedHold.Go(ctx, p, g.path)
-		syscall.Kill(g.next(t).pid, syscall.SIGSTOP)
+		stop(t, g.next(t).pid)
 		cancel()
 		call.Wait()
 	}},
@@ -93,9 +96,9 @@ func TestStatNamesWhyWorkersEnded(t *testing.T) {
 			why.config.MaxWorkers = 1
 			p := newPool(t, srv, why.config)
 			why.end(t, p, srv)
-			until(t, "it is counted", func() bool {
+			until(t, "a worker's end is counted", func() bool {
 				runtime.GC() // finds what is lost
-				return p.Stat().Ends[reason] > 0
+				return len(p.Stat().Ends) > 0
 			})
 			p.Close()
 			s := p.Stat()

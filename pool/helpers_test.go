@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -132,6 +133,15 @@ func until(t testing.TB, what string, ok func() bool) {
 			t.Fatal("it did not come to this: " + what)
 		}
 	}
+}
+
+// stop stops a process. The signal alone does not: a thread that runs somewhere else goes on for a moment.
+func stop(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the process is stopped", func() bool { return isStopped(pid) })
 }
 
 // queuing returns a context and a channel that is closed when somebody waits for the context's end: a call that is in

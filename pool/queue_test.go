@@ -226,7 +226,7 @@ func TestCallThatNoWorkerHasReadIsSentAgain(t *testing.T) {
 	for _, size := range []int{10, 1 << 20} { // within the socket's buffer, and more
 		text := strings.Repeat("x", size)
 		victim := must[int](t)(pid.Call(ctx, p))
-		syscall.Kill(victim, syscall.SIGSTOP)
+		stop(t, victim)
 		call := echoText.Go(ctx, p, text)
 		until(t, "the call is under way", func() bool { return p.Stat().Acquired == 1 })
 		syscall.Kill(victim, syscall.SIGKILL)
@@ -235,7 +235,7 @@ func TestCallThatNoWorkerHasReadIsSentAgain(t *testing.T) {
 		}
 
 		co := checkout(t, p)
-		syscall.Kill(co.Pid(), syscall.SIGSTOP)
+		stop(t, co.Pid())
 		call = echoText.Go(ctx, co, text)
 		syscall.Kill(co.Pid(), syscall.SIGKILL)
 		_, err := call.Wait()

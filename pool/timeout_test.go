@@ -196,7 +196,7 @@ func TestCallThatCannotBeWrittenEndsInTime(t *testing.T) {
 			timeout = 300 * time.Millisecond
 		}
 		co := checkout(t, p.With(pool.CheckoutConfig{Timeout: timeout}))
-		syscall.Kill(co.Pid(), syscall.SIGSTOP)
+		stop(t, co.Pid())
 		call := echoBytes.Go(ctx, co, make([]byte, 16<<20))
 		if what == "cancel" {
 			time.AfterFunc(50*time.Millisecond, cancel) // in the middle of the write, or before it
