@@ -18,13 +18,11 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// ends waits until the process has ended, and checks that it did so in time.
-func ends(t *testing.T, pid int, within time.Duration) {
+// ends fails the test unless the process has ended after d.
+func ends(t *testing.T, pid int, d time.Duration) {
 	t.Helper()
-	begin := time.Now()
-	eventually(t, "the process ends", func() bool { return !alive(pid) })
-	if took := time.Since(begin); took > within*slowdown {
-		t.Errorf("process %d ended after %v", pid, took)
+	if !within(d, func() bool { return !alive(pid) }) {
+		t.Errorf("process %d has not ended within %v", pid, d)
 	}
 }
 

@@ -137,7 +137,7 @@ func (e *exhausted) recovers(t *testing.T, p *pool.Pool) {
 	if _, err := getpid.Call(limited(t), p); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(begin); took > 2*time.Second*4 {
+	if took := time.Since(begin); took > patience/2 {
 		t.Errorf("it goes on after %v", took)
 	}
 }

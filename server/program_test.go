@@ -77,7 +77,7 @@ func TestProgramOfItsOwn(t *testing.T) {
 	<-program.ended
 	begin := time.Now()
 	eventually(t, "all of the program ends", func() bool { return len(inTree(program.mark)) == 0 })
-	if took := time.Since(begin); took > 4*time.Second {
+	if took := time.Since(begin); took > patience/2 {
 		t.Errorf("its workers have ended after %v", took)
 	}
 	var died *pool.WorkerDiedError
