@@ -6,6 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -53,9 +58,11 @@ func TestDeathIsSeenWithoutTheServer(t *testing.T) {
 			}
 			p := newPool(t, tr, pool.Config{MinWorkers: -1, Timeout: patience})
 			co := checkout(t, p)
+			srv := tr.Pid()
+			own := must(look.Call(limited(t), co))(t).Files
+			eventually(t, "the server closes its copy", func() bool { return !holdsSocket(srv, own) })
 			running := wait.Go(context.Background(), co)
 			tr.logs.said(t, "waiting")
-			srv := tr.Pid()
 			stop(t, srv)
 			kill(co.Pid(), syscall.SIGKILL)
 			begin := time.Now()
@@ -67,4 +74,16 @@ func TestDeathIsSeenWithoutTheServer(t *testing.T) {
 			kill(srv, syscall.SIGCONT)
 		})
 	}
+}
+
+// holdsSocket reports whether a process has one of these sockets open.
+func holdsSocket(pid int, files map[string]string) bool {
+	fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, fd := range fds {
+		target, _ := os.Readlink(fd)
+		if strings.HasPrefix(target, "socket:") && slices.Contains(slices.Collect(maps.Values(files)), target) {
+			return true
+		}
+	}
+	return false
 }
