@@ -9,10 +9,8 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/go-hclog"
@@ -202,19 +200,6 @@ func (p *serverProcess) shutdown() {
 	p.srv.Shutdown(context.Background())
 	p.ctl.Send(control.ServerClosed, control.Closed{})
 	os.Exit(0)
-}
-
-// watchParent looks at each SIGCONT whether the app lives, which is what the kernel sends at its end. The pipe and the
-// control socket don't tell while somebody else holds the app's ends: what a library has forked without exec, say.
-func (p *serverProcess) watchParent() {
-	woken := make(chan os.Signal, 1)
-	signal.Notify(woken, syscall.SIGCONT)
-	go func() {
-		for os.Getppid() == role.Parent() { // at first, too: the signal may have come before Notify
-			<-woken
-		}
-		p.orphaned()
-	}()
 }
 
 // orphaned ends this process and its workers now: the app is gone.
