@@ -127,10 +127,8 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 	close(stop)
 	defer collectGarbage()()
 	err = errors.Join(r.wait(&callers, "the calls"), r.wait(&faulters, "the faults"))
-	for _, t := range r.trees {
-		if p.stopIdle && !t.byPath {
-			t.stopIdle(r.ledger)
-		}
+	if p.stopIdle {
+		r.stopIdle(shares)
 	}
 	for i, s := range shares {
 		begin := time.Now()
@@ -147,6 +145,20 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 		r.report.recycled(s.pool.Stat())
 	}
 	return errors.Join(err, context.Cause(ctx))
+}
+
+// stopIdle stops the workers once all of them are idle: one that has still to acknowledge its release would be waited for.
+func (r *chaosState) stopIdle(shares []chaosShare) {
+	for _, s := range shares {
+		for late := time.Now().Add(chaosLongest); s.pool.Stat().Acquired > 0 && time.Now().Before(late); {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	for _, t := range r.trees {
+		if !t.byPath {
+			t.stopIdle(r.ledger)
+		}
+	}
 }
 
 // startCallers gives each pool its share of callers.

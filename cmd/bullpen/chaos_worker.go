@@ -172,13 +172,16 @@ var chaosDeeds = map[string]func(context.Context, *chaosOrder) error{
 
 	"loop":      func(context.Context, *chaosOrder) error { chaosLoop(); return nil },
 	"hard loop": func(context.Context, *chaosOrder) error { chaosHardLoop(); return nil },
-	"stop":      func(context.Context, *chaosOrder) error { return syscall.Kill(os.Getpid(), syscall.SIGSTOP) },
-	"kill":      func(context.Context, *chaosOrder) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
-	"segv":      func(context.Context, *chaosOrder) error { go chaosNil.deed(); select {} },
-	"abort":     func(context.Context, *chaosOrder) error { syscall.Kill(os.Getpid(), syscall.SIGABRT); select {} },
-	"throw":     func(context.Context, *chaosOrder) error { new(sync.Mutex).Unlock(); return nil },
-	"exit":      func(context.Context, *chaosOrder) error { os.Exit(3); return nil },
-	"exit 0":    func(context.Context, *chaosOrder) error { os.Exit(0); return nil },
+	"stop": func(context.Context, *chaosOrder) error {
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {} // other threads go on for a moment, and this one may be among them
+	},
+	"kill":   func(context.Context, *chaosOrder) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
+	"segv":   func(context.Context, *chaosOrder) error { go chaosNil.deed(); select {} },
+	"abort":  func(context.Context, *chaosOrder) error { syscall.Kill(os.Getpid(), syscall.SIGABRT); select {} },
+	"throw":  func(context.Context, *chaosOrder) error { new(sync.Mutex).Unlock(); return nil },
+	"exit":   func(context.Context, *chaosOrder) error { os.Exit(3); return nil },
+	"exit 0": func(context.Context, *chaosOrder) error { os.Exit(0); return nil },
 	"exit later": func(_ context.Context, o *chaosOrder) error {
 		time.AfterFunc(o.For, func() { os.Exit(4) })
 		return nil
