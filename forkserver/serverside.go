@@ -34,7 +34,7 @@ func serverMain() {
 	}
 	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, ready: make(chan struct{})}
 	if err := p.configure(); err != nil {
-		ctl.Send(control.ServerReady, control.Ready{Err: err.Error()})
+		ctl.Send(control.ServerReady, control.Ready{Err: err.Error(), Shortage: isShortage(err)})
 		fail(err)
 	}
 	if _, err := keepalive.Watch(os.NewFile(role.ServerKeepalive, "keepalive"), p.orphaned); err != nil {

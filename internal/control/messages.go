@@ -65,6 +65,8 @@ type Exit struct {
 type Ready struct {
 	Build string `cbor:"1,keyasint"`
 	Err   string `cbor:"2,keyasint,omitempty"` // or why it does not
+	// Shortage: it had no room for something, and another one may have.
+	Shortage bool `cbor:"3,keyasint,omitempty"`
 }
 
 // Log is a log record of the server's. Args are alternating keys and values, the values as text.
