@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -126,15 +127,33 @@ func (p *Pool) failed(err error) {
 	})
 }
 
-// dial has a worker made that is ready to be used. One that dies on the way because its server is closing says little:
-// then the dialer, asked again, tells whether there is another server.
+// dial has a worker made that is ready to be used. If the first one dies on the way, and that says nothing about the
+// next one, it has another one made.
 func (p *Pool) dial() (*worker, error) {
 	w, err := p.dialOnce()
 	var died *WorkerDiedError
-	if errors.As(err, &died) && died.Exit.Reason == wire.ExitShutdown {
+	if errors.As(err, &died) && diedByChance(died.Exit) {
+		p.config.Logger.Debug("a worker ended before it was ready, another one is made", "pool", p.config.Name, "error", err)
 		return p.dialOnce()
 	}
 	return w, err
+}
+
+// diedByChance reports whether a worker that has not said hello ended for a reason that has nothing to do with its
+// Setup. If its server is closing, the dialer, asked again, tells whether there is another server.
+func diedByChance(e *wire.Exit) bool {
+	switch e.Reason {
+	case wire.ExitShutdown:
+		return true
+	case wire.ExitKilled: // such a signal reaches a worker that has just begun too: it can't catch it yet
+		switch syscall.Signal(e.Signal) {
+		case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+			return true
+		}
+	case wire.ExitExited, wire.ExitCrashed:
+		return e.Standby // its Setup has run
+	}
+	return false
 }
 
 // dialOnce connects, and exchanges hellos.

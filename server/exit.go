@@ -19,7 +19,7 @@ func (w *child) exit(st process.State) *wire.Exit {
 	}
 	e.StderrHead, e.StderrTail, e.StderrSkipped, e.Dump = w.stderr.Ends()
 	w.mu.Lock()
-	e.Reason, e.Detail = w.reason, w.detail
+	e.Reason, e.Detail, e.Standby = w.reason, w.detail, w.warm
 	w.mu.Unlock()
 	if e.Reason == wire.ExitCanceled && st.Code != 0 && st.Signal != syscall.SIGKILL { // it died before it was killed
 		e.Reason, e.Detail = "", ""

@@ -33,6 +33,8 @@ type Exit struct {
 	MaxRSS     int64         `cbor:"14,keyasint,omitempty"`
 	// Logs are the records of the call that it died under.
 	Logs *LogDefer `cbor:"15,keyasint,omitempty"`
+	// Standby is true if the worker was set up before it got its connection.
+	Standby bool `cbor:"16,keyasint,omitempty"`
 }
 
 // ExitReason is why a worker ended.
