@@ -80,6 +80,7 @@ func (s *supervisor) spawn(conn *connection) {
 		w.proc.Kill()
 		return
 	}
+	s.oom.Started() // while the process begins
 	if conn != nil {
 		w.link.Send(control.WorkerServe, control.Serve{Wire: conn.Wire}, conn.File)
 	}

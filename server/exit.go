@@ -26,7 +26,7 @@ func (w *child) exit(st process.State) *wire.Exit {
 	}
 	if e.Reason == "" {
 		e.Reason = guessReason(e, st.Signal)
-		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened() {
+		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened(st.MaxRSS) {
 			e.Reason = wire.ExitOutOfMemory
 		}
 	}

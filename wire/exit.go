@@ -51,7 +51,7 @@ const (
 	ExitShutdown    ExitReason = "shutdown"      // its server was closed
 	ExitServerDied  ExitReason = "server died"   // and its workers with it
 	ExitSetup       ExitReason = "setup failed"  // its Setup hook failed or took too long
-	ExitOutOfMemory ExitReason = "out of memory" // the kernel killed it for its memory
+	ExitOutOfMemory ExitReason = "out of memory" // the kernel killed it for its memory, as the count of its server's cgroup tells
 	ExitNotStarted  ExitReason = "not started"   // the process could not be started
 )
 

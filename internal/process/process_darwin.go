@@ -57,7 +57,7 @@ func KillAdopted(mark string) {}
 // KillMarked does nothing: another process's environment can't be read here.
 func KillMarked(prefix string) {}
 
-func oomKills() int64 { return 0 }
+func oomKills() kills { return kills{} }
 
 // quitBusiest: this system has no signals for a thread of another process.
 func quitBusiest(pid int) bool { return false }
