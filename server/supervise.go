@@ -75,7 +75,7 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 		return nil, err
 	}
 	s.hung = newHungWatch(s)
-	go s.reapOn(reapSignals())
+	go s.watchChildren()
 	s.refill()
 	return s, nil
 }

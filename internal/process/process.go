@@ -101,6 +101,13 @@ func (p *Process) Kill() {
 	}
 }
 
+// Stopped reports whether a signal has stopped the child, and nobody has continued it.
+func (p *Process) Stopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.reaped && isStopped(p.Pid)
+}
+
 // State is how a child ended.
 type State struct {
 	Code   int // -1 if a signal ended it

@@ -57,6 +57,11 @@ func KillAdopted(mark string) {}
 // KillMarked does nothing: another process's environment can't be read here.
 func KillMarked(prefix string) {}
 
+// AnyStopped reports false: here nobody can look at a child without taking its exit status.
+func AnyStopped() bool { return false }
+
+func isStopped(int) bool { return false }
+
 func oomKills() kills { return kills{} }
 
 // quitBusiest: this system has no signals for a thread of another process.
