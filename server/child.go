@@ -200,8 +200,12 @@ func (w *child) closePipes() {
 
 // configure tells the worker what it is.
 func (w *child) configure() error {
+	app := 0
+	if role.Current() == role.Server {
+		app = role.Parent()
+	}
 	return w.link.Send(control.WorkerSetup, workerConfig{Service: w.sup.srv.Service.name, Number: w.number,
-		Slot: w.slotNo, Limits: w.sup.limits, SetupData: w.sup.data, Build: role.Build()})
+		Slot: w.slotNo, Limits: w.sup.limits, SetupData: w.sup.data, Build: role.Build(), App: app})
 }
 
 // take makes w the worker of c.
@@ -405,6 +409,7 @@ func (w *child) wait() {
 	s.remove(w, e)
 	s.board.Give(w.slotNo)
 	s.killLeft(w.number)
+	w.proc.Release()
 	s.reap()
 	s.event(WorkerEnded, w, e)
 	s.logEnd(w, e)

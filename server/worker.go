@@ -21,6 +21,7 @@ type workerConfig struct {
 	Limits    Limits `cbor:"4,keyasint"`
 	SetupData []byte `cbor:"5,keyasint,omitempty"`
 	Build     string `cbor:"6,keyasint,omitempty"`
+	App       int    `cbor:"7,keyasint,omitempty"` // the pid of a server process's app
 	Pid       int    `cbor:"-"`
 }
 

@@ -36,6 +36,9 @@ func workerMain() {
 	if err != nil {
 		fail(err)
 	}
+	if app := w.config.App; app != 0 {
+		go watchApp(app) // begins when this goroutine waits
+	}
 	setupErr := w.setup(func(late *wire.SetupError) {
 		link.Send(control.WorkerFailed, late)
 		w.end(wire.ExitSetup, late.Message)
@@ -106,6 +109,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
+		stayIfOrphaned(config.App)
 		os.Exit(0)
 	}
 	return w, nil

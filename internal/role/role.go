@@ -131,7 +131,6 @@ func Dispatch() {
 	if run == nil {
 		quit(fmt.Sprintf("this program has no role %q: it doesn't link what its parent links", current))
 	}
-	begin(current, parent)
 	run()
 	os.Exit(0)
 }
