@@ -33,3 +33,9 @@ func (s socket) Read(p []byte) (int, error) {
 
 func (s socket) Interrupt() { s.SetReadDeadline(time.Unix(1, 0)) }
 func (s socket) Resume()    { s.SetReadDeadline(time.Time{}) }
+
+// Park implements transport: every Read waits so here.
+func (s socket) Park() {}
+
+// Arrived implements transport: nobody has looked at the clock.
+func (s socket) Arrived() int64 { return 0 }
