@@ -243,16 +243,15 @@ func (c *Checkout) Abort(err error) {
 // those queued behind it, and the worker is ended.
 func (c *Checkout) Release() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch {
 	case c.released:
-		return
 	case !c.running:
 		c.giveBack(c.handle.w)
 	case c.rare == nil || c.rare.err == nil:
 		c.stop(endReleased, "its checkout was released during a call", ErrClosed)
 	}
 	c.released = true
+	c.mu.Unlock()
 }
 
 // stop ends the worker, for the reason that Stat counts and the one that its Exit tells. err sticks. The caller holds

@@ -90,8 +90,8 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 		p.mu.Lock()
 		n := len(p.idle)
 		if n == 0 || p.closed || p.shutting {
-			defer p.mu.Unlock()
 			wait, err := p.line(start, timeout)
+			p.mu.Unlock()
 			return nil, wait, err
 		}
 		w := p.idle[n-1]

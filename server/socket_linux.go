@@ -20,7 +20,8 @@ import (
 //
 //	raw     while calls come in quick succession: recvfrom by raw system call on the blocking socket, for rawWait at
 //	        most; every yieldEvery the others run first
-//	parked  once calls come less often than every parkAbove on average, or one wait reached rawWait: in Go's poller
+//	parked  once calls come less often than every parkAbove on average, or one wait reached rawWait, and while others
+//	        are found to have work: in Go's poller
 //
 // The socket stays blocking in both; to park, it sits in an epoll of its own, and that epoll's descriptor is what Go's
 // poller waits for.
@@ -28,7 +29,9 @@ const (
 	rawWait    = 2 * time.Millisecond
 	yieldEvery = 100 * time.Microsecond
 	yieldFor   = 500 * time.Microsecond // and no longer
-	ranNobody  = time.Microsecond       // a shorter yield has found nobody else to run
+	ranNobody  = time.Microsecond       // a shorter yield has found nobody else to run,
+	ranLong    = 20 * time.Microsecond  // and after a longer one
+	shareFor   = time.Millisecond       // others will want to run again soon
 	parkAbove  = 400 * time.Microsecond
 	averageOf  = 8
 )
@@ -44,6 +47,7 @@ type socket struct {
 	arrived int64         // the last one
 	told    bool          // by Arrived
 	yielded int64
+	shared  int64 // until then others have work, as a yield has found: the garbage collector, most likely
 }
 
 // newSocket takes the connection f over.
@@ -82,11 +86,11 @@ func newSocket(f *os.File) (transport, error) {
 
 // Read reads what is there, and waits for it if need be.
 func (s *socket) Read(p []byte) (int, error) {
-	if s.arrived-s.yielded > int64(yieldEvery) {
+	if s.arrived < s.shared || s.arrived-s.yielded > int64(yieldEvery) {
 		s.yield()
 	}
 	n, err := 0, unix.EAGAIN
-	if s.average <= parkAbove {
+	if s.average <= parkAbove && s.arrived >= s.shared {
 		n, err = s.recv(p, 0)
 	}
 	for err == unix.EAGAIN || err == unix.EINTR {
@@ -115,8 +119,12 @@ func (s *socket) yield() {
 	for last := begin; last-begin < int64(yieldFor); {
 		runtime.Gosched()
 		s.yielded = scoreboard.Now()
-		if s.yielded-last < int64(ranNobody) {
+		ran := s.yielded - last
+		if ran < int64(ranNobody) {
 			return
+		}
+		if ran > int64(ranLong) {
+			s.shared = s.yielded + int64(shareFor)
 		}
 		last = s.yielded
 	}
