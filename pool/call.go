@@ -48,6 +48,7 @@ func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at 
 	}
 	if err == nil {
 		err = w.take(c, s)
+		w.in.Forget()
 	} else {
 		err = w.broke(ctx, c, s, at, err)
 	}

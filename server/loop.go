@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -159,7 +160,11 @@ func (w *worker) call(m *wire.Message) error {
 		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}
 	}
 	ctx.cancel() // for what the handler left behind
+	m.Forget()
 	werr := w.respond(m, result, err)
+	if w.conn.Large() {
+		w.freeLater()
+	}
 	w.slot.CountCall(err != nil)
 	if werr == nil && m.Last {
 		return w.checkoutDone()
@@ -223,6 +228,17 @@ func (w *worker) respond(m *wire.Message, result any, err error) error {
 		werr = w.conn.Write(r)
 	}
 	return werr
+}
+
+// freeAfter is how long after the last large message a worker gives its free memory back. Go would keep it for minutes.
+const freeAfter = 10 * time.Second
+
+func (w *worker) freeLater() {
+	if w.free == nil {
+		w.free = time.AfterFunc(freeAfter, debug.FreeOSMemory)
+		return
+	}
+	w.free.Reset(freeAfter)
 }
 
 // checkoutDone runs the hook after a release, and acknowledges it.
