@@ -50,38 +50,47 @@ type socket struct {
 	shared  int64 // until then others have work, as a yield has found: the garbage collector, most likely
 }
 
-// newSocket takes the connection f over.
-func newSocket(f *os.File) (transport, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	f.Close()
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	tv := unix.NsecToTimeval(int64(rawWait))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails on a unix socket, which needs none
+// newSocket makes all of it that can be made before there is a connection.
+func newSocket() (*socket, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return nil, fmt.Errorf("connection: %w", err)
 	}
 	if err := unix.SetNonblock(ep, true); err != nil { // os.NewFile then puts it into Go's poller
 		return nil, fmt.Errorf("connection: %w", err)
 	}
-	s := &socket{fd: fd, epoll: os.NewFile(uintptr(ep), "epoll"), average: parkAbove + 1}
+	s := &socket{fd: -1, epoll: os.NewFile(uintptr(ep), "epoll"), average: parkAbove + 1}
 	s.look = s.readable
 	if s.ready, err = s.epoll.SyscallConn(); err != nil {
 		return nil, fmt.Errorf("connection: %w", err)
 	}
 	return s, nil
+}
+
+// connect takes the connection fd over.
+func (s *socket) connect(fd int) error {
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	tv := unix.NsecToTimeval(int64(rawWait))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails on a unix socket, which needs none
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP}
+	var err error
+	s.ready.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_ADD, fd, &ev) })
+	if err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	s.fd = fd
+	return nil
+}
+
+// Close closes the connection. That of a worker stays open until its end.
+func (s *socket) Close() error {
+	s.epoll.Close()
+	return unix.Close(s.fd)
 }
 
 // Read reads what is there, and waits for it if need be.
