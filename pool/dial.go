@@ -61,6 +61,8 @@ type netConn struct {
 	d *netDialer
 }
 
+func (c *netConn) inner() net.Conn { return c.Conn }
+
 // SyscallConn gives access to the descriptor, if there is one.
 func (c *netConn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
@@ -202,6 +204,8 @@ type spreadConn struct {
 	net.Conn
 	closed func()
 }
+
+func (c *spreadConn) inner() net.Conn { return c.Conn }
 
 func (c *spreadConn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {

@@ -68,7 +68,7 @@ func (p *Pool) connect(leaving *worker) {
 		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
-		w.since = time.Now() // until it is delivered
+		w.leased = true // until it is delivered
 		p.deliver(w)
 		p.grow()
 	}
@@ -209,15 +209,21 @@ func (p *Pool) armIdleTimer() {
 func (p *Pool) shrink() {
 	p.mu.Lock()
 	p.idleTimer = nil
-	now := time.Now()
+	at := now()
 	var old []*worker
-	for len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && now.Sub(p.idle[0].idleAt) >= p.config.IdleTimeout {
+	for len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers {
 		w := p.idle[0]
+		if w.idleAt == 0 { // since there were more than MinWorkers, or longer
+			w.idleAt = at
+		}
+		if at.since(w.idleAt) < p.config.IdleTimeout {
+			break
+		}
 		p.drop(w, endIdle)
 		old = append(old, w)
 	}
 	if len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && !p.closed {
-		p.idleTimer = time.AfterFunc(p.config.IdleTimeout-now.Sub(p.idle[0].idleAt), p.shrink)
+		p.idleTimer = time.AfterFunc(p.config.IdleTimeout-at.since(p.idle[0].idleAt), p.shrink)
 	}
 	p.mu.Unlock()
 	for _, w := range old {

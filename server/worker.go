@@ -47,6 +47,7 @@ type worker struct {
 	sock  transport
 	conn  *wire.Conn
 	watch watch
+	free  *time.Timer // gives memory back; nil before the first large message
 	reply wire.Message
 	vals  [1]any
 	panic bool // the last hook or handler panicked

@@ -43,16 +43,21 @@ func workerMain() {
 		link.Send(control.WorkerFailed, late)
 		w.end(wire.ExitSetup, late.Message)
 	})
+	sock, err := newSocket()
+	if err != nil {
+		fail(err)
+	}
+	w.sock = sock
 	if setupErr != nil {
 		link.Send(control.WorkerFailed, setupErr)
 	} else {
 		w.ready()
+		if !link.Pending() {
+			rehearse(w.config)
+		}
 	}
-	kind, err := takeConnection(w, link)
+	kind, err := takeConnection(w, link, sock)
 	if err != nil {
-		fail(err)
-	}
-	if err := link.Poll(); err != nil {
 		fail(err)
 	}
 	go readLink(w, link)
@@ -117,7 +122,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 
 // takeConnection waits for the connection and acknowledges it, before anything is read from it: a connection that was
 // not acknowledged goes to another worker.
-func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
+func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, error) {
 	for {
 		m, err := link.Recv()
 		if err != nil { // the server has gone: the watcher ends us
@@ -131,11 +136,11 @@ func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
 			if err := m.Decode(&serve); err != nil {
 				return 0, err
 			}
-			f := link.File("connection")
-			if f == nil {
+			fd, ok := link.Descriptor()
+			if !ok {
 				return 0, fmt.Errorf("the connection did not arrive")
 			}
-			if w.sock, err = newSocket(f); err != nil {
+			if err := sock.connect(fd); err != nil {
 				return 0, err
 			}
 			return serve.Wire, link.Send(control.WorkerTook, nil)
@@ -143,8 +148,12 @@ func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
 	}
 }
 
-// readLink obeys the server while the connection is served.
+// readLink obeys the server while the connection is served. It waits in Go's poller: the first call need not wait until
+// that is arranged.
 func readLink(w *worker, link *control.Conn) {
+	if err := link.Poll(); err != nil {
+		fail(err)
+	}
 	for {
 		m, err := link.Recv()
 		if err != nil {

@@ -82,8 +82,8 @@ func setComm(title string) {
 
 // raiseOOMScore has the kernel pick a worker before the app when memory runs out.
 func raiseOOMScore() {
-	if f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0); err == nil {
-		f.WriteString("500")
-		f.Close()
+	if fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+		unix.Write(fd, []byte("500"))
+		unix.Close(fd)
 	}
 }
