@@ -39,6 +39,9 @@ func workerMain() {
 	if app := w.config.App; app != 0 {
 		go watchApp(app) // begins when this goroutine waits
 	}
+	if w.svc.hooks.Setup != nil { // it may take long
+		role.DropSignals()
+	}
 	setupErr := w.setup(func(late *wire.SetupError) {
 		link.Send(control.WorkerFailed, late)
 		w.end(wire.ExitSetup, late.Message)
@@ -52,7 +55,8 @@ func workerMain() {
 		link.Send(control.WorkerFailed, setupErr)
 	} else {
 		w.ready()
-		if !link.Pending() {
+		if !link.Pending() { // nobody waits
+			role.DropSignals()
 			rehearse(w.config)
 		}
 	}
@@ -60,7 +64,7 @@ func workerMain() {
 	if err != nil {
 		fail(err)
 	}
-	go readLink(w, link)
+	go settleIn(w, link)
 	w.end(w.serve(kind, setupErr))
 }
 
@@ -148,9 +152,9 @@ func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, err
 	}
 }
 
-// readLink obeys the server while the connection is served. It waits in Go's poller: the first call need not wait until
-// that is arranged.
-func readLink(w *worker, link *control.Conn) {
+// settleIn does what the first call need not wait for, and then obeys the server while the connection is served.
+func settleIn(w *worker, link *control.Conn) {
+	role.DropSignals()
 	if err := link.Poll(); err != nil {
 		fail(err)
 	}

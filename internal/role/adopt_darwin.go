@@ -22,7 +22,9 @@ func adopt(r Role, parent int) {
 	if os.Getppid() != parent {
 		os.Exit(0)
 	}
-	dropSignals()
+	if r == Server {
+		DropSignals()
+	}
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	for fd := ServerControl; fd <= WorkerScoreboard; fd++ {
 		unix.CloseOnExec(fd)

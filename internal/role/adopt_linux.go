@@ -17,8 +17,8 @@ func adopt(r Role, parent int) {
 	dieWith(parent, unix.SIGKILL) // again: exec drops what the parent has set for binaries with file capabilities
 	if r == Server {
 		runtime.LockOSThread() // Outlive must find the same thread
+		DropSignals()
 	}
-	dropSignals()
 	// No core dumps: what a worker has in memory is nobody's business. A limit of 1 also keeps the kernel from starting
 	// a core_pattern program, which 0 does not (core(5)).
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1})
