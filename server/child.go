@@ -35,6 +35,7 @@ type child struct {
 	output  sync.WaitGroup // the readers of stdout and stderr
 	pipes   [2]*os.File    // their ends
 	stderr  tail.Buffer
+	shot    atomic.Bool   // this process has killed it
 	dumping atomic.Bool   // what comes on stderr is a goroutine dump
 	linked  chan struct{} // closed when the link's reader has returned
 	over    chan struct{} // closed when the worker was reaped
@@ -216,10 +217,16 @@ func (w *child) take(c *connection) bool {
 		return false
 	}
 	w.conn, w.warm = c, w.ready
-	if w.ready {
+	return true
+}
+
+// handed is called when a worker that was ready has been sent its connection.
+func (w *child) handed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.took && !w.dead {
 		w.awaitTake()
 	}
-	return true
 }
 
 // A worker that waits for a connection takes it at once, unless it was stopped, or is stuck: then nobody would notice, as
@@ -377,6 +384,7 @@ func (w *child) note(reason wire.ExitReason, detail string) {
 // kill kills the worker and what it has started.
 func (w *child) kill(reason wire.ExitReason, detail string) {
 	w.note(reason, detail)
+	w.shot.Store(true)
 	w.proc.Kill()
 }
 
@@ -405,6 +413,7 @@ func (w *child) wait() {
 	late.Stop()
 	w.link.Close()
 	w.closePipes()
+	w.catchUp()
 	e := w.exit(st)
 	s.remove(w, e)
 	s.board.Give(w.slotNo)
@@ -415,6 +424,21 @@ func (w *child) wait() {
 	s.logEnd(w, e)
 	w.pass(e)
 	s.reported()
+}
+
+// catchUp notes what a worker that is dead had no time to say: that it was ready, and has taken its connection.
+func (w *child) catchUp() {
+	w.mu.Lock()
+	taken := w.conn != nil && w.slot.Taken()
+	failed := w.reason == wire.ExitSetup
+	w.mu.Unlock()
+	if !taken {
+		return
+	}
+	if !failed {
+		w.isReady()
+	}
+	w.hasTaken()
 }
 
 // pass gives the dead worker's connection to another worker if it was never read, and reports the end otherwise.

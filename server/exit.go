@@ -21,7 +21,8 @@ func (w *child) exit(st process.State) *wire.Exit {
 	w.mu.Lock()
 	e.Reason, e.Detail, e.Standby = w.reason, w.detail, w.warm
 	w.mu.Unlock()
-	if e.Reason == wire.ExitCanceled && st.Code != 0 && st.Signal != syscall.SIGKILL { // it died before it was killed
+	wanted := e.Reason == wire.ExitCanceled || e.Reason == wire.ExitShutdown
+	if wanted && st.Code != 0 && (st.Signal != syscall.SIGKILL || !w.shot.Load()) { // it died of something else before
 		e.Reason, e.Detail = "", ""
 	}
 	if e.Reason == "" {

@@ -36,10 +36,12 @@ var errInterrupted = errors.New("interrupted")
 //	hook     ack → idle
 func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string) {
 	w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
-	w.watch.start(w)
 	w.enter(scoreboard.Starting)
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
+	}
+	if w.greeted != nil {
+		w.greeted()
 	}
 	w.slot.Rest()
 	var m wire.Message

@@ -13,7 +13,7 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// rehearse has a standby serve a call of its own making, of a service of its own: the first call costs several times what
+// rehearse has a standby-to-be serve a call of its own making, of a service of its own: the first call costs several times what
 // the second one does, and a standby has the time. Nothing of it shows anywhere. A failure does no harm: what is wrong
 // shows in the real call.
 func rehearse(config workerConfig) {

@@ -37,6 +37,8 @@ type worker struct {
 
 	// ready tells the server that the worker is set up.
 	ready func()
+	// greeted is called before the first call is read. It may be nil.
+	greeted func()
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
 	// log passes records that belong to no call to the server's logger. It may be nil.
@@ -67,6 +69,7 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 	if svc.any != nil {
 		w.fallback = catchAll(svc.any)
 	}
+	w.watch.start(w)
 	return w
 }
 

@@ -51,20 +51,19 @@ func workerMain() {
 		fail(err)
 	}
 	w.sock = sock
-	if setupErr != nil {
+	switch {
+	case setupErr != nil:
 		link.Send(control.WorkerFailed, setupErr)
-	} else {
+	case !link.Pending(): // nobody waits
+		role.DropSignals()
+		rehearse(w.config)
 		w.ready()
-		if !link.Pending() { // nobody waits
-			role.DropSignals()
-			rehearse(w.config)
-		}
 	}
 	kind, err := takeConnection(w, link, sock)
 	if err != nil {
 		fail(err)
 	}
-	go settleIn(w, link)
+	go settleIn(w, link, setupErr == nil)
 	w.end(w.serve(kind, setupErr))
 }
 
@@ -107,6 +106,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	file.Close()
 	w := newWorker(svc, config, slot)
+	w.greeted = role.DropSignals // while its client reads the worker's hello
 	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
 	w.log = func(level hclog.Level, msg string, data map[string]any) {
@@ -124,8 +124,8 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	return w, nil
 }
 
-// takeConnection waits for the connection and acknowledges it, before anything is read from it: a connection that was
-// not acknowledged goes to another worker.
+// takeConnection waits for the connection and acknowledges it in the scoreboard, before anything is read from it: a
+// connection that was not acknowledged goes to another worker.
 func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, error) {
 	for {
 		m, err := link.Recv()
@@ -147,14 +147,19 @@ func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, err
 			if err := sock.connect(fd); err != nil {
 				return 0, err
 			}
-			return serve.Wire, link.Send(control.WorkerTook, nil)
+			w.slot.Take()
+			return serve.Wire, nil
 		}
 	}
 }
 
-// settleIn does what the first call need not wait for, and then obeys the server while the connection is served.
-func settleIn(w *worker, link *control.Conn) {
-	role.DropSignals()
+// settleIn does what the first call need not wait for, and then obeys the server while the connection is served. What it
+// tells the server first is in the scoreboard already, should the worker die before.
+func settleIn(w *worker, link *control.Conn, ready bool) {
+	if ready {
+		w.ready()
+	}
+	link.Send(control.WorkerTook, nil)
 	if err := link.Poll(); err != nil {
 		fail(err)
 	}
