@@ -53,7 +53,11 @@ func workerMain() {
 		fail(err)
 	}
 	go readLink(w, link)
-	w.end(w.serve(kind, setupErr))
+	reason, detail := w.serve(kind, setupErr)
+	if w.relay != nil {
+		w.relay.leave()
+	}
+	w.end(reason, detail)
 }
 
 // fail ends a worker that can't do its work. The server forwards what it says.
@@ -107,6 +111,14 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
 		os.Exit(0)
+	}
+	w.died = func(detail string, how *os.ProcessState) {
+		e := control.Ending{Detail: detail, Command: &control.CommandEnd{Code: how.ExitCode()}}
+		if ws, ok := how.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			e.Command.Signal = int(ws.Signal())
+		}
+		link.Send(control.WorkerEnding, e)
+		os.Exit(1)
 	}
 	return w, nil
 }
