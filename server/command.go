@@ -19,7 +19,8 @@ type Command struct {
 	// forkserver.Config.SetupData is the Command, which then decides Announces as well.
 	Args []string `cbor:"1,keyasint,omitempty"`
 	// Announces says that the command's first line is ["up",{}] when it is set up, or ["er",{},MESSAGE] if that failed. The
-	// worker is ready, and its SetupTimeout over, only then. Otherwise it is ready as soon as it is started.
+	// worker is ready, and its SetupTimeout over, only then. Otherwise it is ready as soon as it is started, and such a first
+	// line is ignored.
 	Announces bool `cbor:"2,keyasint,omitempty"`
 	// TLS is Hooks.TLS. It is called in the process that opens the address.
 	TLS func() (*tls.Config, error) `cbor:"-"`

@@ -139,7 +139,7 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 		"another message":      {`echo '["do",{},"x"]'`, `[\"do\",{},\"x\"]`},
 		"two replies":          {`printf '["ok",{},1]\n["ok",{},2]\n'`, `[\"ok\",{},2]`},
 		"two replies, a line":  {`echo '["ok",{},1]["ok",{},2]'`, `[\"ok\",{},1][\"ok\",{},2]`},
-		"an announcement":      {`echo '["up",{}]'`, `[\"up\",{}]`},
+		"two announcements":    {`echo '["up",{}]'; echo '["up",{}]'`, `[\"up\",{}]`},
 		"JSON, but no message": {`echo '[7]'`, `[7]`},
 		"bad UTF-8":            {`printf '["ok",{},"\377"]\n'`, `[\"ok\",{},\"` + "\uFFFD"},
 		"a key twice":          {`echo '["ok",{},{"a":1,"a":2}]'`, `{\"a\":1,\"a\":2}`},

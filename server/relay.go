@@ -63,7 +63,7 @@ func (r *relay) start(c Command) error {
 		return err
 	}
 	r.proc = p
-	go r.read(p)
+	go r.read(p, !c.Announces)
 	if !c.Announces {
 		return nil
 	}
@@ -214,13 +214,17 @@ func (r *relay) leave() {
 	}
 }
 
-// read reads what the command says, until its end, and gives it to whoever waits.
-func (r *relay) read(p *commandProcess) {
-	for {
+// read reads what the command says, until its end, and gives it to whoever waits. An announcement that nobody waits for
+// may still come first.
+func (r *relay) read(p *commandProcess, mayAnnounce bool) {
+	for ; ; mayAnnounce = false {
 		line, err := p.lines.next()
 		if err != nil && !errors.Is(err, errNoMessage) {
 			r.over(p, line)
 			return
+		}
+		if mayAnnounce && err == nil && isUp(line) {
+			continue
 		}
 		s := said{line: bytes.TrimSpace(line), more: bytes.Clone(p.lines.buffered()), err: err}
 		r.mu.Lock()
