@@ -67,6 +67,9 @@ func init() {
 			counted, released = 100, 0
 			return nil, nil
 		}
+		if r.Method == "" {
+			return args, nil
+		}
 		return append([]any{r.Method}, args...), nil
 	})
 }
