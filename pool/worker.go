@@ -17,6 +17,7 @@ type worker struct {
 	pool   *Pool
 	nc     net.Conn
 	life   wire.Lifeline // nil if nobody knows the process
+	tcp    bool
 	stream stream
 	conn   *wire.Conn
 	hello  wire.Hello
@@ -49,6 +50,7 @@ type handle struct{ w *worker }
 func newWorker(p *Pool, nc net.Conn) *worker {
 	w := &worker{pool: p, nc: nc}
 	w.life, _ = nc.(wire.Lifeline)
+	_, w.tcp = nc.LocalAddr().(*net.TCPAddr)
 	w.stream.nc = nc
 	w.stream.w = w
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
@@ -151,10 +153,10 @@ func (p *Pool) lost(w *worker) {
 	w.close()
 }
 
-// lease begins a checkout. It reports whether the worker was idle so long that it may be dead unnoticed. The caller
-// holds the pool's mu.
+// lease begins a checkout. It reports whether the worker may be dead unnoticed: it was idle for long, or is reached over
+// TCP, where a call that is sent to a dead worker is lost. The caller holds the pool's mu.
 func (w *worker) lease(now time.Time) (stale bool) {
-	stale = w.life == nil && !w.idleAt.IsZero() && now.Sub(w.idleAt) > time.Second
+	stale = w.life == nil && !w.idleAt.IsZero() && (w.tcp || now.Sub(w.idleAt) > time.Second)
 	w.since = now
 	w.checkouts++
 	w.failed = false
