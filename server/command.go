@@ -22,7 +22,7 @@ type Command struct {
 	// worker is ready, and its SetupTimeout over, only then. Otherwise it is ready as soon as it is started, and such a first
 	// line is ignored.
 	Announces bool `cbor:"2,keyasint,omitempty"`
-	// TLS is Hooks.TLS. It is called in the process that opens the address.
+	// TLS is Hooks.TLS.
 	TLS func() (*tls.Config, error) `cbor:"-"`
 }
 

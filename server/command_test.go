@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/pool"
@@ -386,5 +389,75 @@ func TestCommandHearsOfReleases(t *testing.T) {
 		}
 		var got []byte
 		eventually(t, "all has been said", func() bool { got, _ = os.ReadFile(log); return string(got) == want })
+	})
+}
+
+// On the JSON wire a worker whose setup failed lives on, and its next call tries again, as with AnyEvent::Task.
+func TestCommandIsSetUpAgain(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	if err := os.WriteFile(missing, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := script(`[ -e ` + missing + ` ] && echo '["er",{},"it is missing"]' && exec cat >/dev/null
+echo '["up",{}]'; while read x; do echo '["ok",{},1]'; done`)
+	c.Announces = true
+	p := startCommand(t, c, server.Limits{}, pool.Config{Wire: wire.JSON})
+	co, err := p.Checkout(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer co.Release()
+	for range 2 {
+		_, err := commandEcho.Call(limited(t), co, 1)
+		var setup *wire.SetupError
+		if !errors.As(err, &setup) || setup.Message != "it is missing" {
+			t.Errorf("%T: %v", err, err)
+		}
+	}
+	os.Remove(missing)
+	for range 2 {
+		if _, err := commandEcho.Call(limited(t), co, 1); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A worker's memory limit is its command's.
+func TestCommandHasTheMemoryLimit(t *testing.T) {
+	t.Parallel()
+	p := startCommand(t, script(`read x; printf '["ok",{},%s]\n' "$(ulimit -d)"`), server.Limits{MaxMemory: 512 << 20}, pool.Config{})
+	got, err := commandEcho.Call(limited(t), p, 1)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(512<<10) { // sh counts KiB
+		t.Error(got, err)
+	}
+}
+
+// What a command logs in a reply's meta arrives in the caller's logger, and Call.Meta at the command.
+func TestCommandsMeta(t *testing.T) {
+	t.Parallel()
+	bothKinds(t, func(t *testing.T, kind wire.Kind) {
+		seen := lines{newFeed[string]()}
+		logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
+		logger.RegisterSink(seen)
+		p := startCommand(t, script(`while read x; do case $x in
+*'"trace":"4bf9"'*) echo '["er",{"ld":{"start":1795447042.5,"logs":[[0.5,20,"careful",{"k":"v"}]],"timers":[["t",0,1]]},"err":{"code":"NO"}},"no"]' ;;
+*do*) echo '["ok",{},"no trace"]' ;;
+esac; done`), server.Limits{}, pool.Config{Wire: kind, Logger: logger})
+		if got, err := commandEcho.Call(limited(t), p, 1); err != nil || got != "no trace" {
+			t.Error(got, err)
+		}
+		_, err := commandEcho.Call(limited(t), p.With(pool.CheckoutConfig{Meta: map[string]string{"trace": "4bf9"}}), 1)
+		var remote *wire.RemoteError
+		if !errors.As(err, &remote) || remote.Message != "no" || remote.Code != "NO" {
+			t.Errorf("%T: %v", err, err)
+		}
+		at := time.Unix(1795447043, 0).Format(time.DateTime)
+		if rest := seen.says(t, "careful "); !strings.Contains(rest, "k v") || !strings.Contains(rest, at) {
+			t.Errorf("it was logged with %s, at %v", rest, at)
+		}
+		if rest := seen.says(t, "timer "); !strings.Contains(rest, "took 1s") {
+			t.Errorf("the timer: %s", rest)
+		}
 	})
 }

@@ -217,6 +217,7 @@ func (r *relay) leave() {
 // read reads what the command says, until its end, and gives it to whoever waits. An announcement that nobody waits for
 // may still come first.
 func (r *relay) read(p *commandProcess, mayAnnounce bool) {
+	defer p.stdout.Close()
 	for ; ; mayAnnounce = false {
 		line, err := p.lines.next()
 		if err != nil && !errors.Is(err, errNoMessage) {
@@ -249,9 +250,6 @@ const closedFor = time.Second
 
 // over ends the worker because its command has ended, and does so as the command did. rest is what it said at last.
 func (r *relay) over(p *commandProcess, rest []byte) {
-	if p.wasEnded() { // by us; Setup has failed, and may be tried again
-		return
-	}
 	detail := ""
 	t := time.NewTimer(closedFor)
 	defer t.Stop()
@@ -261,6 +259,9 @@ func (r *relay) over(p *commandProcess, rest []byte) {
 		detail = "it closed its standard output"
 		p.proc.Kill()
 		<-p.ended
+	}
+	if p.wasEnded() { // by us: its Setup has failed, and may be tried again
+		return
 	}
 	if len(bytes.TrimSpace(rest)) > 0 {
 		detail = fmt.Sprintf("it said %s and no more", quote(rest))

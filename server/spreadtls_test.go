@@ -4,7 +4,9 @@ package server_test
 
 import (
 	"errors"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
@@ -64,5 +66,35 @@ func TestSpreadOverTLS(t *testing.T) {
 	}
 	if n := p.Stat().Ends["died"]; n != 2 {
 		t.Errorf("%d workers have died instead of 2", n)
+	}
+}
+
+// Clients that don't get on with their handshake are capped in number.
+func TestTLSHandshakesAreCapped(t *testing.T) {
+	t.Parallel()
+	l, err := server.Listen(guarded, "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server.Server{Service: guarded, Limits: server.Limits{MaxSilent: 2}}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() { s.Close(); <-served })
+	ended := make(chan net.Conn, 3)
+	for range 3 {
+		c := dial(t, "tcp", l.Addr().String())
+		go func() {
+			c.Read(make([]byte, 1))
+			ended <- c
+		}()
+	}
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Fatal("three clients are let in")
+	}
+	p := newPool(t, pool.TCP(l.Addr().String(), client(ours()())), pool.Config{})
+	if _, err := guardedPid.Call(limited(t), p); err != nil { // once the handshake's deadline has ended the two others
+		t.Error(err)
 	}
 }

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
-	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/server"
 )
 
@@ -23,8 +22,8 @@ var (
 	commandsOverTLS = server.NewCommand("command-tls", server.Command{TLS: func() (*tls.Config, error) { return serveFiles.server() }})
 )
 
-// serveFiles are the certificates of serve, in the process that opens the address.
-var serveFiles tlsFiles
+// serveFiles are the certificates of serve: from its flags, and in its server process from the environment.
+var serveFiles = tlsFilesOf(os.Getenv(envTLS))
 
 // serveConfig is what serve is told.
 type serveConfig struct {
@@ -33,46 +32,26 @@ type serveConfig struct {
 	command server.Command
 }
 
-// serve puts workers that run the command behind the addresses, until ctx ends.
+// serve puts workers that run the command behind the addresses, until ctx ends. The server is a process of its own: if
+// this one is killed it has a moment left, to kill what the commands have started.
 func serve(ctx context.Context, out, log io.Writer, c serveConfig) error {
-	service := commands
+	service, env := commands, os.Environ()
 	if serveFiles.given() {
-		service = commandsOverTLS
+		service, env = commandsOverTLS, append(env, serveFiles.setting())
 	}
-	srv := &server.Server{Service: service, Limits: c.limits, SetupData: c.command, Logger: commandLogger(log, hclog.Warn)}
-	defer srv.Close()
-	var listeners []net.Listener
-	defer func() {
-		for _, l := range listeners {
-			l.Close()
-		}
-	}()
-	for _, a := range c.listen {
-		network, address, err := server.Address(a)
-		if err != nil {
-			return err
-		}
-		l, err := server.Listen(service, network, address)
-		if err != nil {
-			return err
-		}
-		listeners = append(listeners, l)
+	srv, err := forkserver.Start(ctx, service, forkserver.Config{Listen: c.listen, Limits: c.limits, SetupData: c.command,
+		Env: env, Logger: commandLogger(log, hclog.Warn)})
+	if err != nil {
+		return err
 	}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
-	defer stop()
-	errs := make([]error, len(listeners))
-	var serving sync.WaitGroup
-	for i, l := range listeners {
-		serving.Go(func() {
-			if errs[i] = srv.Serve(l); errors.Is(errs[i], server.ErrServerClosed) {
-				errs[i] = nil
-			}
-			srv.Close() // one address that breaks ends all
-		})
-		fmt.Fprintf(out, "server  %d  listens on %s; Ctrl-C ends it\n", os.Getpid(), l.Addr())
+	for _, a := range srv.Addrs() {
+		fmt.Fprintf(out, "server  %d  listens on %s; Ctrl-C ends it\n", srv.Pid(), a)
 	}
-	serving.Wait()
-	return errors.Join(append(errs, srv.Close())...)
+	select {
+	case <-ctx.Done():
+	case <-srv.Done():
+	}
+	return errors.Join(srv.Err(), srv.Close())
 }
 
 // commandLogger logs from the level on, and passes on what commands write to their standard error as it is.

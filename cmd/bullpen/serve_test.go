@@ -105,6 +105,17 @@ func TestServeKillsHungWorkers(t *testing.T) {
 	w.ends(0)
 }
 
+// Nothing outlives serve, however it ends: not the commands, and not what they have started.
+func TestServeIsKilled(t *testing.T) {
+	t.Parallel()
+	w, address := serving(t, "--listen", "127.0.0.1:0", "--standby", "1", "--announces", "--",
+		"sh", "-c", `sleep 1000 & echo '["up",{}]'; while read x; do echo '["ok",{},"held"]'; done`)
+	runs(t, "", "call", "--connect", address, "x").prints(t, "\"held\"\n")
+	w.Process.Kill()
+	<-w.end
+	w.leavesNothing()
+}
+
 func TestCallRunsACommand(t *testing.T) {
 	t.Parallel()
 	runs(t, "", append([]string{"call", "--announces", "echo", `[1,2]`, "--"}, echoWorker...)...).prints(t, "[1,2]\n")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -17,6 +18,22 @@ func (t *tlsFiles) flags(f *pflag.FlagSet, ca string) {
 	f.StringVar(&t.cert, "cert", "", "with TLS: the own certificate (PEM)")
 	f.StringVar(&t.key, "key", "", "with TLS: its key (PEM)")
 	f.StringVar(&t.ca, "ca", "", "with TLS: "+ca)
+}
+
+// envTLS tells the server process of serve what the flags were.
+const envTLS = "BULLPEN_SERVE_TLS"
+
+// setting is the environment's setting of the files.
+func (t *tlsFiles) setting() string {
+	return envTLS + "=" + strings.Join([]string{t.cert, t.key, t.ca}, string(os.PathListSeparator))
+}
+
+// tlsFilesOf returns the files of a setting's value.
+func tlsFilesOf(value string) (t tlsFiles) {
+	if f := strings.Split(value, string(os.PathListSeparator)); len(f) == 3 {
+		t.cert, t.key, t.ca = f[0], f[1], f[2]
+	}
+	return t
 }
 
 // given reports whether there is to be TLS.
