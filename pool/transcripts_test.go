@@ -141,7 +141,7 @@ func playRecorded(t *testing.T, name string, w *recordedWorker) {
 	case "max_checkouts":
 		config.MaxCheckouts = 2
 	case "timeout":
-		config.Timeout = 20 * time.Millisecond
+		config.Timeout = time.Second
 	}
 	p, err := pool.New(w, config)
 	if err != nil {

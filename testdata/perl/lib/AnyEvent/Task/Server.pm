@@ -25,7 +25,9 @@ sub fork_task_server {
     my $mode = $ENV{BULLPEN_AET} or die "BULLPEN_AET is not set";
     return if $mode eq 'go';
     work(\%arg) if $mode eq 'worker';
-    my @limits = $arg{hung_worker_timeout} ? ('--hung-timeout', "$arg{hung_worker_timeout}s") : ();
+    # Its own workers are forked in no time, and surge.t needs five that are.
+    my @limits = ('--standby', 5);
+    push @limits, $arg{hung_worker_timeout} ? ('--hung-timeout', "$arg{hung_worker_timeout}s") : ();
     my $path = $arg{listen}[1];
     unlink $path;
     pipe my $r, my $w or die "pipe: $!";
@@ -43,8 +45,9 @@ sub fork_task_server {
     return;
 }
 
-# The server ends with the test.
+# The server ends with the test, whose checkouts may still write to it.
 END {
+    $SIG{PIPE} = 'IGNORE';
     if ($server && $owner == $$) {
         my $status = $?;
         kill INT => $server;
