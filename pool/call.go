@@ -208,7 +208,7 @@ func (w *worker) replayLogs(l *wire.LogDefer, pid int, to hclog.Logger) {
 		to.Log(hclogLevel(r.Level), r.Message, args...)
 	}
 	for _, t := range l.Timers {
-		to.Debug("timer", "pid", pid, "name", t.Name, "took", time.Duration((t.To-t.From)*float64(time.Second)))
+		replayTimer(t, pid, to)
 	}
 }
 

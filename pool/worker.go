@@ -17,6 +17,7 @@ type worker struct {
 	pool   *Pool
 	nc     net.Conn
 	life   wire.Lifeline // nil if nobody knows the process
+	tcp    bool
 	stream stream
 	conn   *wire.Conn
 	hello  wire.Hello
@@ -50,6 +51,7 @@ type handle struct{ w *worker }
 func newWorker(p *Pool, nc net.Conn) *worker {
 	w := &worker{pool: p, nc: nc}
 	w.life, _ = nc.(wire.Lifeline)
+	_, w.tcp = nc.LocalAddr().(*net.TCPAddr)
 	w.stream.init(w, nc)
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
 	w.method.Store(new(string))
@@ -151,9 +153,10 @@ func (p *Pool) lost(w *worker) {
 	w.close()
 }
 
-// stale reports whether the worker was idle so long that it may be dead unnoticed. The caller holds the pool's mu.
+// stale reports whether the worker may be dead unnoticed: it was idle for long, or is reached over TCP, where a call that
+// is sent to a dead worker is lost. The caller holds the pool's mu.
 func (w *worker) stale() bool {
-	return w.life == nil && w.idleAt != 0 && now().since(w.idleAt) > time.Second
+	return w.life == nil && w.idleAt != 0 && (w.tcp || now().since(w.idleAt) > time.Second)
 }
 
 // usable reports whether calls can be made on the worker in its present checkout.

@@ -48,6 +48,7 @@ type child struct {
 	taking *time.Timer
 	reason wire.ExitReason // why it ends, once that is known
 	detail string
+	ended  *control.CommandEnd // of a worker that works for a command, once that has ended
 	dead   bool
 }
 
@@ -295,7 +296,7 @@ func (w *child) readLink() {
 		case control.WorkerEnding:
 			var e control.Ending
 			if m.Decode(&e) == nil {
-				w.note(e.Reason, e.Detail)
+				w.noteEnding(e)
 			}
 		}
 	}
@@ -379,6 +380,14 @@ func (w *child) note(reason wire.ExitReason, detail string) {
 	if w.reason == "" {
 		w.reason, w.detail = reason, detail
 	}
+}
+
+// noteEnding remembers what the worker says about its end.
+func (w *child) noteEnding(e control.Ending) {
+	w.note(e.Reason, e.Detail)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = e.Command
 }
 
 // kill kills the worker and what it has started.

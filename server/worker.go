@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type worker struct {
 	stop     context.CancelFunc
 	invokers map[string]invoker
 	fallback invoker
+	relay    *relay // nil unless a command does the work
 
 	// ready tells the server that the worker is set up.
 	ready func()
@@ -45,6 +47,8 @@ type worker struct {
 	log func(hclog.Level, string, map[string]any)
 	// end ends the worker. It does not return.
 	end func(wire.ExitReason, string)
+	// died ends the worker as its command has ended. It does not return.
+	died func(detail string, how *os.ProcessState)
 
 	sock  transport
 	conn  *wire.Conn
@@ -68,6 +72,10 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 	w.fallback = unknown{svc.name}
 	if svc.any != nil {
 		w.fallback = catchAll(svc.any)
+	}
+	if svc.command != nil {
+		w.relay = &relay{w: w}
+		w.fallback = w.relay
 	}
 	w.watch.start(w)
 	return w

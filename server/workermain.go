@@ -51,6 +51,7 @@ func workerMain() {
 		fail(err)
 	}
 	w.sock = sock
+	tell := setupErr == nil
 	switch {
 	case setupErr != nil:
 		link.Send(control.WorkerFailed, setupErr)
@@ -58,13 +59,18 @@ func workerMain() {
 		role.DropSignals()
 		rehearse(w.config)
 		w.ready()
+		tell = false
 	}
 	kind, err := takeConnection(w, link, sock)
 	if err != nil {
 		fail(err)
 	}
-	go settleIn(w, link, setupErr == nil)
-	w.end(w.serve(kind, setupErr))
+	go settleIn(w, link, tell)
+	reason, detail := w.serve(kind, setupErr)
+	if w.relay != nil {
+		w.relay.leave()
+	}
+	w.end(reason, detail)
 }
 
 // fail ends a worker that can't do its work. The server forwards what it says.
@@ -120,6 +126,14 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
 		stayIfOrphaned(config.App)
 		os.Exit(0)
+	}
+	w.died = func(detail string, how *os.ProcessState) {
+		e := control.Ending{Detail: detail, Command: &control.CommandEnd{Code: how.ExitCode()}}
+		if ws, ok := how.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			e.Command.Signal = int(ws.Signal())
+		}
+		link.Send(control.WorkerEnding, e)
+		os.Exit(1)
 	}
 	return w, nil
 }
