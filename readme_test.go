@@ -210,11 +210,11 @@ func vetFragment(t *testing.T, declarations string, b *block) {
 		return
 	}
 	text := b.text
-	if !regexp.MustCompile(`^(var|func|type) `).MatchString(text) {
+	if !regexp.MustCompile(`^(var|func|type) `).MatchString(text) || strings.Contains(text, " := ") {
 		text = "func _(ctx context.Context, workers *pool.Pool) {\n{\n" + text + "}\n}\n"
 	}
 	imports := ""
-	for _, path := range []string{"context", "errors", "log", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix",
+	for _, path := range []string{"context", "crypto/tls", "errors", "log", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix",
 		"github.com/bullpen-go/bullpen/forkserver", "github.com/bullpen-go/bullpen/pool",
 		"github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
 		name := strings.TrimPrefix(path[strings.LastIndex(path, "/")+1:], "go-")
@@ -272,6 +272,7 @@ func TestReadmeHasAllFields(t *testing.T) {
 		"`forkserver.Config`":   forkserver.Config{},
 		"`server.Limits`":       server.Limits{},
 		"`server.Hooks`":        server.Hooks{},
+		"`server.Command`":      server.Command{},
 	} {
 		_, after, found := strings.Cut(readme, "\n"+title)
 		_, table, found2 := strings.Cut(after, "|---|")

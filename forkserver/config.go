@@ -11,7 +11,8 @@ import (
 // Config says how a server process is started. Its zero value is useful; Start doesn't change it.
 type Config struct {
 	// Listen are addresses on which the server also takes clients from other programs: unix paths ("unix:/run/x.sock",
-	// or anything with a slash) and loopback TCP addresses ("tcp:127.0.0.1:7000"). See server.Listen. Default none.
+	// or anything with a slash) and TCP addresses ("tcp:127.0.0.1:7000"), off loopback only with Hooks.TLS. See
+	// server.Listen. Default none.
 	Listen []string
 	// Limits bound what workers may do and take.
 	Limits server.Limits

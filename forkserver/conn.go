@@ -43,6 +43,9 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// NetConn returns the connection itself: to read and write there is the same.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 // Kill implements wire.Lifeline.
 func (c *conn) Kill(detail string) {
 	select {

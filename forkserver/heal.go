@@ -35,14 +35,22 @@ func (b *breaker) fail(now time.Time) (delay time.Duration, ok bool) {
 
 // heal starts a new server in place of one that died of cause.
 func (p *Process) heal(cause error) {
-	for {
-		p.mu.Lock()
-		delay, ok := p.breaker.fail(time.Now())
-		deaths := len(p.breaker.deaths)
-		p.mu.Unlock()
-		if !ok {
-			p.finish(fmt.Errorf("the server of %q died %d times without a worker getting ready, and is given up: %w", p.svc.Name(), deaths, cause))
-			return
+	for shortages := 0; ; {
+		var delay time.Duration
+		if isShortage(cause) {
+			shortages++
+			delay = min(healFirst<<min(shortages-1, 10), shortageMax)
+		} else {
+			shortages = 0
+			p.mu.Lock()
+			var ok bool
+			delay, ok = p.breaker.fail(time.Now())
+			deaths := len(p.breaker.deaths)
+			p.mu.Unlock()
+			if !ok {
+				p.finish(fmt.Errorf("the server of %q died %d times without a worker getting ready, and is given up: %w", p.svc.Name(), deaths, cause))
+				return
+			}
 		}
 		t := time.NewTimer(delay)
 		select {

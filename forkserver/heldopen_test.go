@@ -3,6 +3,7 @@
 package forkserver_test
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -16,9 +17,8 @@ import (
 
 func init() {
 	apps["copied"] = func() { // all its descriptors are held open by a process that it starts
-		for _, co := range hold(appTree(forkserver.Config{}, basic)) {
-			co.Release()
-		}
+		held := hold(appTree(forkserver.Config{}, basic))
+		children.Call(context.Background(), held[0], 2, true) // which only the server can find
 		for fd := range 64 {
 			unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0) // not closed at exec
 		}

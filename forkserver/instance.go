@@ -85,7 +85,10 @@ func (p *Process) launch(ctx context.Context) (*instance, error) {
 func (in *instance) await(ctx context.Context) error {
 	select {
 	case r := <-in.ready:
-		if r.Err != "" {
+		switch {
+		case r.Err != "" && r.Shortage:
+			return &shortageError{r.Err}
+		case r.Err != "":
 			return errors.New(r.Err)
 		}
 		if in.p.config.Path == "" && r.Build != role.Build() {
@@ -106,7 +109,7 @@ func (in *instance) startError() error {
 	if said == "" {
 		said = "it said nothing; does its main begin with forkserver.Init()?"
 	}
-	return fmt.Errorf("the process ended before it answered: %s", said)
+	return startFailure("the process ended before it answered: "+said, said)
 }
 
 // spawn starts the process, with descriptors in the order of package role.

@@ -86,8 +86,8 @@ func TestDescriptorsOfAWorker(t *testing.T) {
 	for range 2 { // a standby, and one that is started for its connection
 		s := must(look.Call(limited(t), checkout(t, p)))(t)
 		// Its connection, the link to its server, the keepalive pipe; 0, 1 and 2; the runtime's poller, with an eventfd,
-		// and the connection's.
-		want := []string{"/dev/null", "anon_inode", "anon_inode", "anon_inode", "pipe", "pipe", "pipe", "socket", "socket"}
+		// and the connection's; the app, whose end it waits for.
+		want := []string{"/dev/null", "anon_inode", "anon_inode", "anon_inode", "anon_inode", "pipe", "pipe", "pipe", "socket", "socket"}
 		if got := kinds(s.Files); !slices.Equal(got, want) {
 			t.Errorf("%v instead of %v: %v", got, want, s.Files)
 		}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
@@ -74,22 +75,48 @@ func memoryGroup(t *testing.T, limit int) string {
 	return filepath.Join(dir, "cgroup.procs")
 }
 
-// The kernel kills the worker, and the error says why.
-func TestOutOfMemory(t *testing.T) {
-	procs := memoryGroup(t, 64<<20)
-	tr := start(t, basic, forkserver.Config{})
-	p := newPool(t, tr, poolConfig)
-	co := checkout(t, p)
-	if err := os.WriteFile(procs, []byte(strconv.Itoa(co.Pid())), 0o644); err != nil {
+// confine moves a server into a memory cgroup. The workers that it starts from then on are in it too.
+func confine(t *testing.T, tr *tree, procs string) {
+	t.Helper()
+	if err := os.WriteFile(procs, []byte(strconv.Itoa(tr.Pid())), 0o644); err != nil {
 		t.Skipf("no memory cgroups here: %v", err)
 	}
-	_, err := hog.Call(limited(t), co, 512<<20)
-	var died *pool.WorkerDiedError
-	if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitOutOfMemory {
-		t.Errorf("%v", err)
+}
+
+// The kernel kills the worker, and the error says why.
+func TestOutOfMemory(t *testing.T) {
+	procs := memoryGroup(t, 128<<20)
+	tr := start(t, basic, forkserver.Config{})
+	confine(t, tr, procs)
+	p := newPool(t, tr, poolConfig)
+	for range 2 {
+		_, err := hog.Call(limited(t), p, 512<<20)
+		var died *pool.WorkerDiedError
+		if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitOutOfMemory {
+			t.Errorf("%v", err)
+		}
+		if _, err := getpid.Call(limited(t), p); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
 	}
-	co.Release()
-	if _, err := getpid.Call(limited(t), p); err != nil {
-		t.Errorf("afterwards: %v", err)
+}
+
+// What the kernel does to another program's processes explains no death of a worker.
+func TestOutOfMemoryOfAnotherProgram(t *testing.T) {
+	procs := memoryGroup(t, 128<<20)
+	tr, other := start(t, basic, forkserver.Config{}), start(t, basic, forkserver.Config{})
+	co := checkout(t, newPool(t, tr, poolConfig))
+	if _, err := getpid.Call(limited(t), co); err != nil {
+		t.Fatal(err)
+	}
+	confine(t, other, procs)
+	var died *pool.WorkerDiedError
+	if _, err := hog.Call(limited(t), newPool(t, other, poolConfig), 512<<20); !errors.As(err, &died) {
+		t.Fatalf("the other program's worker: %v", err)
+	}
+	kill(co.Pid(), syscall.SIGKILL)
+	_, err := getpid.Call(limited(t), co)
+	if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitKilled {
+		t.Errorf("%v", err)
 	}
 }

@@ -11,13 +11,15 @@ import (
 )
 
 // pinger finds out whether a server still obeys: each connection handed over asks for a sign of life, if none is awaited
-// already. A server that gives none for StartTimeout, as one that was stopped does, is killed, and so replaced. An idle
+// already, and a moment later: whoever wants the connection has the processors first. A server that gives none for StartTimeout, as one that was stopped does, is killed, and so replaced. An idle
 // server is not asked.
 type pinger struct {
 	mu      sync.Mutex // guards all below
 	waiting bool
 	timer   *time.Timer
 }
+
+const pingAfter = 20 * time.Millisecond
 
 // secondChance is for a sign of life that has arrived, but was not read yet: this process itself may have been stopped.
 const secondChance = time.Second
@@ -31,8 +33,12 @@ func (in *instance) ping() {
 		return
 	}
 	in.pinger.waiting = true
-	go in.ctl.Send(control.AppPing, nil)
-	in.pinger.timer = time.AfterFunc(max, func() { in.silent(false) })
+	in.pinger.timer = time.AfterFunc(pingAfter, func() {
+		in.pinger.mu.Lock()
+		in.pinger.timer = time.AfterFunc(max, func() { in.silent(false) })
+		in.pinger.mu.Unlock()
+		in.ctl.Send(control.AppPing, nil)
+	})
 }
 
 // pong notes a sign of life.

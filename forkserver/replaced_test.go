@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/pool"
@@ -44,7 +45,7 @@ func init() {
 	}
 }
 
-// The program's file is replaced, as an upgrade does it, and deleted: the running program goes on by itself.
+// The program's file is touched, replaced, as an upgrade does it, and deleted: the running program goes on by itself.
 func TestProgramIsReplaced(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -58,6 +59,7 @@ func TestProgramIsReplaced(t *testing.T) {
 	a.start(t)
 	steps := []func() error{
 		func() error { return nil },
+		func() error { return os.Chtimes(path, time.Now(), time.Now()) },
 		func() error { return os.Rename(path, path+".old") },
 		func() error { return os.WriteFile(path, []byte("#!/bin/sh\nexit 9\n"), 0o755) }, // another program has its name
 		func() error { return os.Remove(path + ".old") },

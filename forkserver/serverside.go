@@ -11,11 +11,13 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/keepalive"
 	"github.com/bullpen-go/bullpen/server"
@@ -26,6 +28,8 @@ func init() { role.Register(role.Server, serverMain) }
 
 // serverMain is what a server process does, from Init on: it obeys the app until that says to end, or ends.
 func serverMain() {
+	process.OnBusy(role.Leash)
+	role.Outlive()
 	// The control socket is read by a blocking system call: a standby gets its connection sooner.
 	runtime.LockOSThread()
 	ctl, err := control.Blocking(role.ServerControl)
@@ -34,7 +38,7 @@ func serverMain() {
 	}
 	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, ready: make(chan struct{})}
 	if err := p.configure(); err != nil {
-		ctl.Send(control.ServerReady, control.Ready{Err: err.Error()})
+		ctl.Send(control.ServerReady, control.Ready{Err: err.Error(), Shortage: isShortage(err)})
 		fail(err)
 	}
 	if _, err := keepalive.Watch(os.NewFile(role.ServerKeepalive, "keepalive"), p.orphaned); err != nil {
@@ -202,8 +206,13 @@ func (p *serverProcess) shutdown() {
 	os.Exit(0)
 }
 
-// orphaned ends this process and its workers now: the app is gone.
+// orphanTime is how long an orphaned server may need to end its workers and what they have started.
+const orphanTime = 900 * time.Millisecond
+
+// orphaned ends this process and its workers now: the app is gone. Until here the workers see to it that nobody keeps
+// this process from it by stopping it: see server.watchApp. Without them the kernel does.
 func (p *serverProcess) orphaned() {
+	role.EndWithin(orphanTime)
 	p.srv.Kill()
 	os.Exit(0)
 }

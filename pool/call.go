@@ -20,47 +20,52 @@ type settings struct {
 }
 
 // deadline returns when a call ends that began at start.
-func (s *settings) deadline(start time.Time) time.Time {
+func (s *settings) deadline(start instant) instant {
 	if s.timeout == 0 {
-		return time.Time{}
+		return 0
 	}
-	return start.Add(s.timeout)
+	return start.add(s.timeout)
 }
 
-// call runs one call on a worker that the caller owns. start is when its patience began. last marks it as the
-// checkout's last one.
-func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start time.Time, last bool) error {
-	now := time.Now()
-	c.Cost.Queued = now.Sub(start)
-	if err := w.pool.late(ctx, c.Method, s.deadline(start), now, start); err != nil {
+// call runs one call on a worker that the caller owns. It is now at; start is when the call's patience began. last marks
+// it as the checkout's last one.
+func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at instant, last bool) error {
+	deadline := s.deadline(start)
+	c.Cost.Queued = at.since(start)
+	if err := w.pool.late(ctx, c.Method, deadline, at, start); err != nil {
 		return err
 	}
+	if w.since.Load() == 0 {
+		w.since.Store(int64(at))
+	}
 	w.prepare(c, s, last)
-	w.stream.begin(ctx, now, s.deadline(start))
+	w.stream.begin(ctx, at, deadline)
 	err := w.conn.Write(&w.out)
 	w.out.Values = nil // they are the caller's
-	w.stream.writing = err != nil
 	if err == nil {
+		w.stream.written()
 		err = w.readReply()
 	}
 	if err == nil {
 		err = w.take(c, s)
+		w.in.Forget()
 	} else {
-		err = w.broke(ctx, c, s, now, err)
+		err = w.broke(ctx, c, s, at, err)
 	}
 	w.stream.done()
 	return err
 }
 
 // late returns an error if the call's time is over before it is sent.
-func (p *Pool) late(ctx context.Context, method string, deadline, now, start time.Time) error {
+func (p *Pool) late(ctx context.Context, method string, deadline, at, start instant) error {
+	err := ctx.Err()
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded), !deadline.IsZero() && !now.Before(deadline):
-		return &TimeoutError{Pool: p.config.Name, Method: method, Waited: now.Sub(start), Kept: true}
-	case ctx.Err() != nil:
-		return &CanceledError{Pool: p.config.Name, Method: method, Kept: true, Err: causeOf(ctx)}
+	case err == nil && (deadline == 0 || at < deadline):
+		return nil
+	case err == nil || errors.Is(err, context.DeadlineExceeded):
+		return &TimeoutError{Pool: p.config.Name, Method: method, Waited: at.since(start), Kept: true}
 	}
-	return nil
+	return &CanceledError{Pool: p.config.Name, Method: method, Kept: true, Err: causeOf(ctx)}
 }
 
 // prepare makes the call's message.
@@ -100,7 +105,9 @@ func (w *worker) readReply() error {
 
 // take takes the reply apart.
 func (w *worker) take(c *wire.Call, s *settings) error {
-	w.served.Store(true)
+	if !w.served.Load() {
+		w.served.Store(true)
+	}
 	c.Cost.Run = time.Duration(w.in.Run)
 	if ld, ok := w.in.Meta[wire.MetaLog]; ok {
 		w.replay(ld, s.logger)
@@ -133,13 +140,13 @@ func (w *worker) canceled(c *wire.Call, remote *wire.RemoteError) error {
 	}
 	ctx := w.stream.ctx
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: time.Since(w.stream.sent), Kept: w.end == ""}
+		return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: now().since(w.stream.sent), Kept: w.end == ""}
 	}
 	return &CanceledError{Pool: w.pool.config.Name, Method: c.Method, Kept: w.end == "", Remote: remote, Err: causeOf(ctx)}
 }
 
 // broke ends a call that got no reply, and mostly its worker.
-func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent time.Time, err error) error {
+func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent instant, err error) error {
 	var codec *wire.CodecError
 	var violation *wire.ProtocolError
 	switch {
@@ -160,8 +167,8 @@ func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent time
 }
 
 // gaveUp kills a worker that did not reply in time.
-func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent time.Time) error {
-	ran := time.Since(sent)
+func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent instant) error {
+	ran := now().since(sent)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		w.end = endCanceled
 		w.dismiss(endCanceled, "its call was canceled and did not return")
@@ -201,7 +208,7 @@ func (w *worker) replayLogs(l *wire.LogDefer, pid int, to hclog.Logger) {
 		to.Log(hclogLevel(r.Level), r.Message, args...)
 	}
 	for _, t := range l.Timers {
-		to.Debug("timer", "pid", pid, "name", t.Name, "took", time.Duration((t.To-t.From)*float64(time.Second)))
+		replayTimer(t, pid, to)
 	}
 }
 

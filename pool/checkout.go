@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -16,15 +15,21 @@ import (
 // Abort) sticks: every later call returns it.
 type Checkout struct {
 	v   *View
-	pid int
+	mu  sync.Mutex // guards all below but pid
+	pid int32
 
-	mu      sync.Mutex // guards all below
-	w       *worker    // nil after Release
-	handle  *handle
-	running bool
-	queue   []*turn
-	err     error  // that sticks
-	why     string // Abort or Release has ended the worker, under a call or before it
+	running  bool
+	released bool
+	handle   *handle   // nil once the worker was given back
+	rare     *checkout // what most checkouts never have
+}
+
+// checkout is the part of a Checkout that most don't need: a Checkout is made for every use of a worker, and a small one is
+// made faster. The Checkout's mu guards it.
+type checkout struct {
+	queue []*turn
+	err   error  // that sticks
+	why   string // Abort or Release has ended the worker, under a call or before it
 }
 
 // turn is a call that waits for those before it.
@@ -34,14 +39,14 @@ type turn struct {
 	// begin is closed when the turn has come, or err is set. It is nil for Go: then the call is run by whoever ends the
 	// one before.
 	begin  chan struct{}
-	queued time.Time
+	queued instant
 	w      *worker
 	err    error
 	stop   func() bool // takes back what Go has arranged for the end of ctx, while the call is queued
 }
 
 // Pid returns the process id of the worker, or 0 if its wire doesn't tell.
-func (c *Checkout) Pid() int { return c.pid }
+func (c *Checkout) Pid() int { return int(c.pid) }
 
 // Call runs a method by its name. See Pool.Call.
 func (c *Checkout) Call(ctx context.Context, reply any, method string, args ...any) error {
@@ -60,17 +65,25 @@ func (c *Checkout) Do(ctx context.Context, call *wire.Call) error {
 		return c.waitTurn(ctx, call) // unlocks
 	}
 	c.running = true
-	w := c.w
+	w := c.handle.w
 	c.mu.Unlock()
 	return c.run(ctx, w, call, 0)
 }
 
+// more returns the rare part. The caller holds mu.
+func (c *Checkout) more() *checkout {
+	if c.rare == nil {
+		c.rare = new(checkout)
+	}
+	return c.rare
+}
+
 // unusable returns why no call can be made. The caller holds mu.
 func (c *Checkout) unusable() error {
-	if c.err != nil {
-		return c.err
+	if c.rare != nil && c.rare.err != nil {
+		return c.rare.err
 	}
-	if c.w == nil {
+	if c.released {
 		return ErrClosed
 	}
 	return nil
@@ -78,32 +91,32 @@ func (c *Checkout) unusable() error {
 
 // waitTurn queues the call, waits until it may run, and runs it. The caller holds mu; waitTurn unlocks it.
 func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
-	t := &turn{call: call, ctx: ctx, queued: time.Now(), begin: make(chan struct{})}
-	c.queue = append(c.queue, t)
+	t := &turn{call: call, ctx: ctx, queued: now(), begin: make(chan struct{})}
+	c.more().queue = append(c.more().queue, t)
 	c.mu.Unlock()
 	select {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.v.p.late(ctx, call.Method, time.Time{}, time.Now(), t.queued)
+			return c.v.p.late(ctx, call.Method, 0, now(), t.queued)
 		}
 		<-t.begin // its turn came at the same moment
 	}
 	if t.err != nil {
 		return t.err
 	}
-	return c.run(ctx, t.w, call, time.Since(t.queued))
+	return c.run(ctx, t.w, call, t.queued)
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
 func (c *Checkout) leave(t *turn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.queue, t)
+	i := slices.Index(c.more().queue, t)
 	if i < 0 {
 		return false
 	}
-	c.queue = slices.Delete(c.queue, i, i+1)
+	c.rare.queue = slices.Delete(c.rare.queue, i, i+1)
 	return true
 }
 
@@ -116,12 +129,12 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		call.Finish(err)
 		return
 	}
-	t := &turn{call: call, ctx: ctx, queued: time.Now(), w: c.w}
+	t := &turn{call: call, ctx: ctx, queued: now(), w: c.handle.w}
 	if c.running {
-		c.queue = append(c.queue, t)
+		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(c.v.p.late(ctx, call.Method, time.Time{}, time.Now(), t.queued))
+				call.Finish(c.v.p.late(ctx, call.Method, 0, now(), t.queued))
 			}
 		})
 		return
@@ -131,11 +144,11 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 }
 
 func (c *Checkout) runTurn(t *turn) {
-	t.call.Finish(c.run(t.ctx, t.w, t.call, time.Since(t.queued)))
+	t.call.Finish(c.run(t.ctx, t.w, t.call, t.queued))
 }
 
-// run runs a call whose turn it is, after it was queued for as long as said, and lets the next one run.
-func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued time.Duration) (err error) {
+// run runs a call whose turn it is, and lets the next one run. The call was queued at the given time, or not at all.
+func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued instant) (err error) {
 	returned := false
 	defer func() {
 		if !returned { // by a panic in the caller's own code
@@ -143,8 +156,11 @@ func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued t
 			c.ended(w, errPanicked)
 		}
 	}()
-	err = w.call(ctx, call, &c.v.s, time.Now(), false)
-	call.Cost.Queued += queued
+	at := now()
+	err = w.call(ctx, call, &c.v.s, at, at, false)
+	if queued != 0 {
+		call.Cost.Queued = at.since(queued)
+	}
 	returned = true
 	return c.ended(w, err)
 }
@@ -154,16 +170,19 @@ func (c *Checkout) ended(w *worker, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running = false
-	if c.why != "" { // the worker was ended under the call
-		w.end = c.why
+	if r := c.rare; r != nil && r.why != "" { // the worker was ended under the call
+		w.end = r.why
 		if err != nil {
-			err = c.err
+			err = r.err
 		}
 	} else if !w.usable() {
-		c.err = err
+		c.more().err = err
 	}
-	if c.w == nil { // released meanwhile: whoever runs the last call gives the worker back
+	if c.released { // meanwhile: whoever runs the last call gives the worker back
 		c.giveBack(w)
+	}
+	if c.rare == nil {
+		return err
 	}
 	if err != nil {
 		c.skip(err)
@@ -175,13 +194,14 @@ func (c *Checkout) ended(w *worker, err error) error {
 
 // next lets the first of the queue run. The caller holds mu.
 func (c *Checkout) next() {
-	if len(c.queue) == 0 {
+	q := c.rare.queue
+	if len(q) == 0 {
 		return
 	}
-	t := c.queue[0]
-	c.queue[0], c.queue = nil, c.queue[1:]
+	t := q[0]
+	q[0], c.rare.queue = nil, q[1:]
 	c.running = true
-	t.w = c.w
+	t.w = c.handle.w
 	if t.begin != nil {
 		close(t.begin)
 		return
@@ -192,7 +212,7 @@ func (c *Checkout) next() {
 
 // skip ends all that is queued, because a call has failed. The caller holds mu.
 func (c *Checkout) skip(err error) {
-	for _, t := range c.queue {
+	for _, t := range c.rare.queue {
 		skipped := &SkippedError{Method: t.call.Method, Err: err}
 		if t.begin != nil {
 			t.err = skipped
@@ -202,7 +222,7 @@ func (c *Checkout) skip(err error) {
 			t.call.Finish(skipped)
 		}
 	}
-	c.queue = nil
+	c.rare.queue = nil
 }
 
 // Abort ends the worker. The running call and all later ones end with err, or with ErrAborted if err is nil. After
@@ -223,29 +243,24 @@ func (c *Checkout) Abort(err error) {
 // those queued behind it, and the worker is ended.
 func (c *Checkout) Release() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.w
-	if w == nil {
-		return
-	}
-	if !c.running {
-		c.w = nil
-		c.giveBack(w)
-		return
-	}
-	if c.err == nil {
+	switch {
+	case c.released:
+	case !c.running:
+		c.giveBack(c.handle.w)
+	case c.rare == nil || c.rare.err == nil:
 		c.stop(endReleased, "its checkout was released during a call", ErrClosed)
 	}
-	c.w = nil
+	c.released = true
+	c.mu.Unlock()
 }
 
 // stop ends the worker, for the reason that Stat counts and the one that its Exit tells. err sticks. The caller holds
 // mu.
 func (c *Checkout) stop(reason, detail string, err error) {
-	c.why, c.err = reason, err
-	c.w.dismiss(reason, detail)
+	c.more().why, c.rare.err = reason, err
+	c.handle.w.dismiss(reason, detail)
 	if !c.running {
-		c.w.end = reason
+		c.handle.w.end = reason
 	}
 	c.skip(err)
 }

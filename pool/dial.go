@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
@@ -61,12 +59,33 @@ type netConn struct {
 	d *netDialer
 }
 
+func (c *netConn) inner() net.Conn { return c.Conn }
+
 // SyscallConn gives access to the descriptor, if there is one.
 func (c *netConn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
 		return sc.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported
+}
+
+// hungUp reports whether the other side has closed a TCP connection, whatever is still to be read from it.
+func (c *netConn) hungUp() bool {
+	nc := c.Conn
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	closed := false
+	err = raw.Control(func(fd uintptr) { closed = endOfStream(fd) })
+	return closed || err != nil
 }
 
 // askExit asks the server how a worker ended, and returns nil if it can't be reached or doesn't know.
@@ -83,143 +102,6 @@ func (c *netConn) askExit(ctx context.Context, a wire.Ask) *wire.Exit {
 		return nil
 	}
 	return e
-}
-
-// Spread returns a dialer that spreads a pool's workers over several servers: each new connection goes to the server
-// with the fewest. A server that can't be reached is left out for a second, and one that has gone for good from then on.
-func Spread(dialers ...Dialer) Dialer {
-	s := &spread{}
-	for _, d := range dialers {
-		s.targets = append(s.targets, &target{Dialer: d})
-	}
-	return s
-}
-
-type spread struct {
-	mu      sync.Mutex // guards the fields of all targets
-	targets []*target
-}
-
-type target struct {
-	Dialer
-	conns int
-	until time.Time // left out until then
-	gone  error     // why it won't come back, or nil
-}
-
-const leaveOut = time.Second
-
-func (s *spread) Dial(ctx context.Context) (net.Conn, error) { return s.DialWire(ctx, wire.Binary) }
-
-func (s *spread) DialWire(ctx context.Context, kind wire.Kind) (net.Conn, error) {
-	var errs []error
-	for range s.targets {
-		t := s.pick()
-		if t == nil {
-			break
-		}
-		c, err := dialWire(ctx, t.Dialer, kind)
-		if err == nil {
-			return newSpreadConn(s, t, c), nil
-		}
-		if !s.failed(t, err) {
-			errs = append(errs, err)
-		}
-	}
-	return nil, fmt.Errorf("bullpen: spread: %w", s.why(errs))
-}
-
-// failed leaves a target out. It reports whether that is for good.
-func (s *spread) failed(t *target, err error) (gone bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t.conns--
-	t.until = time.Now().Add(leaveOut)
-	if gone = errors.Is(err, wire.ErrServerGone); gone {
-		t.gone = err
-	}
-	return gone
-}
-
-// why sums up why no target could be reached: errs, unless all have gone for good.
-func (s *spread) why(errs []error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var gone []error
-	for _, t := range s.targets {
-		if t.gone != nil {
-			gone = append(gone, t.gone)
-		}
-	}
-	switch {
-	case len(s.targets) == 0:
-		return fmt.Errorf("%w: there was none", wire.ErrServerGone)
-	case len(gone) == len(s.targets):
-		return errors.Join(gone...)
-	case errs == nil:
-		return errors.New("no server can be reached at present")
-	}
-	return errors.Join(errs...)
-}
-
-// pick returns the target with the fewest connections, and counts one more for it.
-func (s *spread) pick() *target {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	var best *target
-	for _, t := range s.targets {
-		if t.gone != nil || t.until.After(now) {
-			continue
-		}
-		if best == nil || t.conns < best.conns {
-			best = t
-		}
-	}
-	if best != nil {
-		best.conns++
-	}
-	return best
-}
-
-// newSpreadConn counts the connection until it is closed. It stays a wire.Lifeline if it was one.
-func newSpreadConn(s *spread, t *target, c net.Conn) net.Conn {
-	sc := &spreadConn{Conn: c, closed: sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		t.conns--
-	})}
-	if l, ok := c.(wire.Lifeline); ok {
-		return struct {
-			*spreadConn
-			wire.Lifeline
-		}{sc, l}
-	}
-	return sc
-}
-
-type spreadConn struct {
-	net.Conn
-	closed func()
-}
-
-func (c *spreadConn) SyscallConn() (syscall.RawConn, error) {
-	if sc, ok := c.Conn.(syscall.Conn); ok {
-		return sc.SyscallConn()
-	}
-	return nil, errors.ErrUnsupported
-}
-
-func (c *spreadConn) askExit(ctx context.Context, a wire.Ask) *wire.Exit {
-	if nc, ok := c.Conn.(*netConn); ok {
-		return nc.askExit(ctx, a)
-	}
-	return nil
-}
-
-func (c *spreadConn) Close() error {
-	c.closed()
-	return c.Conn.Close()
 }
 
 // dialWire dials for a client of the given wire. Only a dialer that starts the worker itself wants to know which.

@@ -66,8 +66,8 @@ func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
 	ctx, patience := w.stream.ctx, exitMax
 	if ctx == nil { // a hello
 		ctx = w.pool.ctx
-	} else if d := w.stream.deadline; !d.IsZero() {
-		patience = max(min(patience, time.Until(d)), exitWait)
+	} else if d := w.stream.deadline; d != 0 {
+		patience = max(min(patience, d.since(now())), exitWait)
 	}
 	if ctx.Err() != nil {
 		ctx, patience = context.Background(), exitWait

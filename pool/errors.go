@@ -85,9 +85,11 @@ type TimeoutError struct {
 
 // Holder is a checkout that holds a worker.
 type Holder struct {
-	Pid    int           // 0 if the wire doesn't tell
-	Method string        // the call that runs, or the last one
-	For    time.Duration // since the checkout
+	Pid    int    // 0 if the wire doesn't tell
+	Method string // the call that runs, or the last one
+	// For is how long it is since the checkout. One that has made no call yet, and did not have to wait for its worker,
+	// counts from when others began to wait.
+	For time.Duration
 }
 
 // Error implements error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -67,7 +68,7 @@ func (p *Pool) connect(leaving *worker) {
 		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
-		w.since = time.Now() // until it is delivered
+		w.leased = true // until it is delivered
 		p.deliver(w)
 		p.grow()
 	}
@@ -126,15 +127,33 @@ func (p *Pool) failed(err error) {
 	})
 }
 
-// dial has a worker made that is ready to be used. One that dies on the way because its server is closing says little:
-// then the dialer, asked again, tells whether there is another server.
+// dial has a worker made that is ready to be used. If the first one dies on the way, and that says nothing about the
+// next one, it has another one made.
 func (p *Pool) dial() (*worker, error) {
 	w, err := p.dialOnce()
 	var died *WorkerDiedError
-	if errors.As(err, &died) && died.Exit.Reason == wire.ExitShutdown {
+	if errors.As(err, &died) && diedByChance(died.Exit) {
+		p.config.Logger.Debug("a worker ended before it was ready, another one is made", "pool", p.config.Name, "error", err)
 		return p.dialOnce()
 	}
 	return w, err
+}
+
+// diedByChance reports whether a worker that has not said hello ended for a reason that has nothing to do with its
+// Setup. If its server is closing, the dialer, asked again, tells whether there is another server.
+func diedByChance(e *wire.Exit) bool {
+	switch e.Reason {
+	case wire.ExitShutdown:
+		return true
+	case wire.ExitKilled: // such a signal reaches a worker that has just begun too: it can't catch it yet
+		switch syscall.Signal(e.Signal) {
+		case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+			return true
+		}
+	case wire.ExitExited, wire.ExitCrashed:
+		return e.Standby // its Setup has run
+	}
+	return false
 }
 
 // dialOnce connects, and exchanges hellos.
@@ -190,15 +209,21 @@ func (p *Pool) armIdleTimer() {
 func (p *Pool) shrink() {
 	p.mu.Lock()
 	p.idleTimer = nil
-	now := time.Now()
+	at := now()
 	var old []*worker
-	for len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && now.Sub(p.idle[0].idleAt) >= p.config.IdleTimeout {
+	for len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers {
 		w := p.idle[0]
+		if w.idleAt == 0 { // since there were more than MinWorkers, or longer
+			w.idleAt = at
+		}
+		if at.since(w.idleAt) < p.config.IdleTimeout {
+			break
+		}
 		p.drop(w, endIdle)
 		old = append(old, w)
 	}
 	if len(p.idle) > 0 && len(p.workers) > p.config.MinWorkers && !p.closed {
-		p.idleTimer = time.AfterFunc(p.config.IdleTimeout-now.Sub(p.idle[0].idleAt), p.shrink)
+		p.idleTimer = time.AfterFunc(p.config.IdleTimeout-at.since(p.idle[0].idleAt), p.shrink)
 	}
 	p.mu.Unlock()
 	for _, w := range old {

@@ -44,6 +44,7 @@ type Pool struct {
 	leaving    int // retired by MaxCheckouts, kept until their replacements are ready
 	fails      retry
 	idleTimer  *time.Timer
+	pressed    instant // when the queue was last empty before somebody came
 	closed     bool
 	shutting   bool
 	drained    chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
@@ -61,6 +62,7 @@ func New(d Dialer, c Config) (*Pool, error) {
 	}
 	p := &Pool{config: c.withDefaults(d), dialer: d, workers: map[*worker]struct{}{}}
 	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger}}
+	p.queue.expire = p.expire
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,29 +74,31 @@ func New(d Dialer, c Config) (*Pool, error) {
 func (p *Pool) Name() string { return p.config.Name }
 
 // acquire takes a worker, waiting for it if need be until ctx ends or the timeout has passed since start. A timeout of
-// 0 is none.
-func (p *Pool) acquire(ctx context.Context, start time.Time, timeout time.Duration) (*worker, error) {
-	w, wait, err := p.enter(start)
+// 0 is none. It returns the present time if it has had to wait, and start otherwise.
+func (p *Pool) acquire(ctx context.Context, start instant, timeout time.Duration) (*worker, instant, error) {
+	w, wait, err := p.enter(start, timeout)
 	if wait != nil {
-		return p.await(ctx, wait, start, timeout)
+		return p.await(ctx, wait)
 	}
-	return w, err
+	return w, start, err
 }
 
-// enter takes an idle worker, or a place in the queue that await must be called for.
-func (p *Pool) enter(now time.Time) (*worker, *waiter, error) {
+// enter takes an idle worker, or a place in the queue that await must be called for. A start of 0 is now: who gets a
+// worker at once need not read the clock.
+func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, error) {
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
 		if n == 0 || p.closed || p.shutting {
-			defer p.mu.Unlock()
-			wait, err := p.line()
+			wait, err := p.line(start, timeout)
+			p.mu.Unlock()
 			return nil, wait, err
 		}
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
-		stale := w.lease(now)
+		p.lease(w)
+		stale := w.stale()
 		p.mu.Unlock()
 		if !stale || !w.probe() {
 			return w, nil, nil
@@ -104,7 +108,7 @@ func (p *Pool) enter(now time.Time) (*worker, *waiter, error) {
 }
 
 // line takes a place in the queue. The caller holds mu.
-func (p *Pool) line() (*waiter, error) {
+func (p *Pool) line(start instant, timeout time.Duration) (*waiter, error) {
 	switch {
 	case p.closed || p.shutting:
 		return nil, ErrClosed
@@ -112,7 +116,17 @@ func (p *Pool) line() (*waiter, error) {
 		p.stat.refused++
 		return nil, ErrQueueFull
 	}
-	w := p.queue.push()
+	if start == 0 {
+		start = now()
+	}
+	if p.queue.n == 0 {
+		p.pressed = start
+	}
+	var deadline instant
+	if timeout > 0 {
+		deadline = start.add(timeout)
+	}
+	w := p.queue.push(start, deadline)
 	p.stat.waited++
 	p.grow()
 	return w, nil
@@ -127,48 +141,79 @@ func (p *Pool) full() bool {
 	return p.queue.n >= max(p.config.MaxQueue, 0)+p.config.MaxWorkers-len(p.workers)
 }
 
-// await waits for the turn of w.
-func (p *Pool) await(ctx context.Context, w *waiter, start time.Time, timeout time.Duration) (*worker, error) {
+// expire ends the waits whose time is over.
+func (p *Pool) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := now()
+	for w := p.queue.expired(at); w != nil; w = p.queue.expired(at) {
+		w.ready <- grant{late: true}
+	}
+	p.queue.armed = 0
+	p.queue.arm()
+}
+
+// await waits for the turn of w. It returns the present time.
+func (p *Pool) await(ctx context.Context, w *waiter) (*worker, instant, error) {
+	g, cause := w.wait(ctx)
+	at := now()
+	if cause != nil || g.late {
+		p.mu.Lock()
+		if g.late || p.queue.remove(w) {
+			err := p.waitError(ctx, cause, at, at.since(w.start))
+			p.checkDrained()
+			p.mu.Unlock()
+			w.recycle()
+			return nil, at, err
+		}
+		p.mu.Unlock()
+		g = <-w.ready // it was served at the same moment
+	}
+	w.recycle()
+	if g.worker != nil {
+		g.worker.since.Store(int64(at))
+	}
+	return g.worker, at, g.err
+}
+
+// errLate stands for a wait's own timer.
+var errLate = errors.New("the wait's time was over")
+
+// wait waits until w's wait ends, or, with its cause, ctx or w's own timer.
+func (w *waiter) wait(ctx context.Context) (g grant, cause error) {
+	done := ctx.Done()
+	if done == nil && !w.own {
+		return <-w.ready, nil
+	}
 	var expired <-chan time.Time
-	if timeout > 0 {
-		w.arm(timeout - time.Since(start))
+	if w.own {
 		expired = w.timer.C
 	}
-	var cause error
 	select {
-	case g := <-w.ready:
-		w.recycle()
-		return g.worker, g.err
-	case <-ctx.Done():
-		cause = context.Cause(ctx)
+	case g = <-w.ready:
+		return g, nil
+	case <-done:
+		return g, context.Cause(ctx)
 	case <-expired:
+		return g, errLate
 	}
-	p.mu.Lock()
-	if !p.queue.remove(w) { // it was served at the same moment
-		p.mu.Unlock()
-		g := <-w.ready
-		w.recycle()
-		return g.worker, g.err
-	}
-	err := p.waitError(ctx, cause, time.Since(start))
-	p.checkDrained()
-	p.mu.Unlock()
-	w.recycle()
-	return nil, err
 }
 
 // waitError describes a wait that was in vain. The caller holds mu.
-func (p *Pool) waitError(ctx context.Context, cause error, waited time.Duration) error {
-	if cause != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+func (p *Pool) waitError(ctx context.Context, cause error, at instant, waited time.Duration) error {
+	if err := ctx.Err(); cause != nil && err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		p.stat.canceled++
 		return &CanceledError{Pool: p.config.Name, Kept: true, Err: causeOf(ctx)}
 	}
 	p.stat.timeouts++
 	e := &TimeoutError{Pool: p.config.Name, Waited: waited, Err: p.fails.last}
-	now := time.Now()
 	for w := range p.workers {
-		if !w.since.IsZero() && len(e.Holders) < maxHolders {
-			e.Holders = append(e.Holders, Holder{Pid: w.pid(), Method: w.running(), For: now.Sub(w.since)})
+		if w.leased && len(e.Holders) < maxHolders {
+			since := instant(w.since.Load())
+			if since == 0 {
+				since = p.pressed
+			}
+			e.Holders = append(e.Holders, Holder{Pid: w.pid(), Method: w.running(), For: at.since(since)})
 		}
 	}
 	return e
@@ -192,30 +237,54 @@ func (p *Pool) put(w *worker) {
 	if p.closed {
 		reason = endClosed
 	}
-	if w.served.Load() {
+	if p.fails.delay != 0 && w.served.Load() {
 		p.fails.delay = 0
 	}
+	var first *waiter
 	if reason == "" {
-		p.deliver(w)
+		first = p.assign(w)
 	}
 	p.mu.Unlock()
-	if reason != "" {
+	switch {
+	case reason != "":
 		p.discard(w, reason)
+	case first != nil:
+		first.ready <- grant{worker: w}
 	}
 }
 
 // deliver gives a free worker to the first who waits, or makes it idle. The caller holds mu.
 func (p *Pool) deliver(w *worker) {
-	if first := p.queue.pop(); first != nil {
-		w.lease(time.Now())
+	if first := p.assign(w); first != nil {
 		first.ready <- grant{worker: w}
-		return
 	}
-	w.since = time.Time{}
-	w.idleAt = time.Now()
+}
+
+// assign leases a free worker to the first who waits, who is returned and has to be told, or makes it idle. The caller
+// holds mu.
+func (p *Pool) assign(w *worker) *waiter {
+	if first := p.queue.pop(); first != nil {
+		p.lease(w)
+		return first
+	}
+	w.leased = false
+	w.idleAt = 0
+	if len(p.workers) > p.config.MinWorkers || w.life == nil { // only then somebody wants to know
+		w.idleAt = now()
+	}
 	p.idle = append(p.idle, w)
 	p.armIdleTimer()
 	p.checkDrained()
+	return nil
+}
+
+// lease begins a checkout of w. The caller holds mu.
+func (p *Pool) lease(w *worker) {
+	w.leased = true
+	w.since.Store(0)
+	w.checkouts++
+	w.failed = false
+	p.stat.checkouts++
 }
 
 // discard ends a worker for the given reason, and replaces it if it is needed.

@@ -11,6 +11,9 @@ import (
 
 // probe looks, without waiting, whether an idle worker's connection has ended or holds something that nobody asked for.
 func (w *worker) probe() (dead bool) {
+	if h, ok := w.nc.(interface{ hungUp() bool }); ok && h.hungUp() { // a TLS connection can't be looked into
+		return true
+	}
 	sc, ok := w.nc.(syscall.Conn)
 	if !ok {
 		return false

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"syscall"
@@ -225,6 +226,15 @@ func misbehave(ctx context.Context, how string) error {
 		<-ctx.Done()
 	case "exit":
 		os.Exit(5)
+	}
+	if gate, ok := strings.CutPrefix(how, "wait at "); ok { // as vulnerable to signals as a process that has just begun
+		signal.Reset(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+		c, err := show(gate)
+		if err == nil {
+			c.Read(make([]byte, 1))
+			c.Close()
+		}
+		return err
 	}
 	return wire.WithCode(errors.New(how), "E_HOOK")
 }

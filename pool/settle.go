@@ -2,7 +2,6 @@ package pool
 
 import (
 	"errors"
-	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -57,19 +56,20 @@ const hookName = "CheckoutDone" // stands for a method in errors
 
 // settled sends dn, unless the last call has said so, and waits for the acknowledgement.
 func (w *worker) settled() error {
-	now := time.Now()
-	var deadline time.Time
+	at := now()
+	var deadline instant
 	if t := w.pool.config.Timeout; t > 0 {
-		deadline = now.Add(t)
+		deadline = at.add(t)
 	}
-	w.stream.begin(w.pool.ctx, now, deadline)
+	w.stream.begin(w.pool.ctx, at, deadline)
 	if !w.out.Last {
 		w.out = wire.Message{Type: wire.TypeDn}
 		if err := w.conn.Write(&w.out); err != nil {
 			return err
 		}
 	}
-	w.out.Last, w.stream.writing = false, false
+	w.out.Last = false
+	w.stream.written()
 	if err := w.conn.Read(&w.in); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (p *Pool) Close() error {
 	}
 	var busy, idle []*worker
 	for w := range p.workers {
-		if w.since.IsZero() {
+		if !w.leased {
 			p.drop(w, endClosed)
 			idle = append(idle, w)
 		} else {
@@ -29,6 +29,9 @@ func (p *Pool) Close() error {
 	}
 	if p.idleTimer != nil {
 		p.idleTimer.Stop()
+	}
+	if p.queue.timer != nil {
+		p.queue.timer.Stop()
 	}
 	p.checkDrained()
 	p.mu.Unlock()
@@ -96,7 +99,7 @@ func (p *Pool) checkDrained() {
 	}
 	busy := p.queue.n > 0
 	for w := range p.workers {
-		busy = busy || !w.since.IsZero()
+		busy = busy || w.leased
 	}
 	if busy && !p.closed {
 		return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
@@ -16,25 +17,29 @@ import (
 // and left alone by the calls that end before it; only a call that meets it registers with its context and sets its
 // real deadline.
 //
+// Nor does it pay for a look whether its reply is there before it can be: Write puts a short message off, and the Read
+// that follows sends it, waits in Go's poller, and only then receives. See visit.
+//
 // States of a call here:
 //
 //	short    → slow      the lazy deadline passed, and the call is older than lazy
 //	slow     → canceled  its context ended: the worker was told, and has its grace to reply
 //	short, slow, canceled → over, by a reply, an error, or errGaveUp
 type stream struct {
-	nc net.Conn
-	w  *worker
+	nc    net.Conn
+	w     *worker
+	visit visit
 
-	armed time.Time // the lazy read deadline in force; zero if there is another one
+	armed instant // the lazy read deadline in force; 0 if there is another one
 
 	ctx      context.Context
-	sent     time.Time
-	deadline time.Time // zero: none
-	writing  bool      // the call isn't written yet
-	begun    bool      // but some of it is
+	sent     instant
+	deadline instant // 0: none
+	writing  bool    // the call isn't written yet
+	begun    bool    // but some of it is
 	slow     bool
 	canceled bool
-	grace    time.Time // the end of it
+	grace    instant // the end of it
 	stop     func() bool
 }
 
@@ -49,49 +54,100 @@ var (
 	longAgo   = time.Unix(1, 0)
 )
 
+func (s *stream) init(w *worker, nc net.Conn) {
+	s.w, s.nc = w, nc
+	if canVisit {
+		s.visit.raw = rawConn(plain(nc))
+	}
+	s.visit.step = s.visit.take
+}
+
+// rawConn returns the way to nc's descriptor, or nil if it has none, or if nc isn't known to do no more than read and write
+// that.
+func rawConn(nc net.Conn) syscall.RawConn {
+	var raw syscall.RawConn
+	switch c := nc.(type) {
+	case *net.UnixConn:
+		raw, _ = c.SyscallConn()
+	case *net.TCPConn:
+		raw, _ = c.SyscallConn()
+	}
+	return raw
+}
+
 // begin begins a call.
-func (s *stream) begin(ctx context.Context, now, deadline time.Time) {
-	s.ctx, s.sent, s.deadline = ctx, now, deadline
+func (s *stream) begin(ctx context.Context, at, deadline instant) {
+	s.ctx, s.sent, s.deadline = ctx, at, deadline
 	s.writing, s.begun, s.slow, s.canceled = true, false, false, false
-	if !now.Before(s.armed) {
-		s.armed = now.Add(lazy)
-		s.nc.SetReadDeadline(s.armed)
+	if at >= s.armed {
+		s.arm(at)
 	}
 }
+
+// arm sets the lazy deadline.
+func (s *stream) arm(at instant) {
+	s.armed = at.add(lazy)
+	s.nc.SetReadDeadline(s.armed.time())
+}
+
+// written says that all of the call was given to Write.
+func (s *stream) written() { s.writing = s.visit.out != nil }
 
 // done ends a call.
 func (s *stream) done() {
 	if s.slow {
 		s.stop()
-		s.armed = time.Time{}
+		s.armed = 0
 	}
 	s.ctx, s.stop, s.slow = nil, nil, false
+	s.visit.out = nil
 }
 
 // Read reads for as long as the call has patience, and then returns errGaveUp.
 func (s *stream) Read(p []byte) (int, error) {
 	for {
-		n, err := s.nc.Read(p)
+		n, err := s.read(p)
 		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if s.ctx == nil { // no call: a hello has all the time it wants
-			s.armed = time.Time{}
+		switch {
+		case s.ctx == nil: // no call: a hello has all the time it wants
+			s.armed = 0
 			s.nc.SetReadDeadline(time.Time{})
-			continue
-		}
-		if !s.patient(time.Now()) {
+		case s.visit.out != nil: // the call is still to be sent
+			s.arm(now())
+		case !s.patient(now()):
 			return 0, errGaveUp
 		}
 	}
 }
 
+// read sends what was put off, and reads.
+func (s *stream) read(p []byte) (int, error) {
+	if s.visit.raw == nil {
+		return s.nc.Read(p)
+	}
+	for {
+		n, err := s.visit.roundTrip(p)
+		if err != errMoreToSend {
+			s.writing = s.writing && s.visit.out != nil
+			return n, err
+		}
+		rest := s.visit.out
+		s.visit.out = nil
+		s.begun = s.begun || s.visit.sent > 0
+		if _, err := s.nc.Write(rest); err != nil {
+			return 0, err
+		}
+		s.writing = false
+	}
+}
+
 // patient is asked when a read deadline has passed. It sets the next one, or returns false.
-func (s *stream) patient(now time.Time) bool {
+func (s *stream) patient(at instant) bool {
 	if !s.slow {
-		if now.Sub(s.sent) < lazy {
-			s.armed = now.Add(lazy)
-			s.nc.SetReadDeadline(s.armed)
+		if at.since(s.sent) < lazy {
+			s.arm(at)
 			return true
 		}
 		s.slow = true
@@ -100,11 +156,11 @@ func (s *stream) patient(now time.Time) bool {
 	for {
 		if s.ctx.Err() != nil && !s.canceled {
 			s.canceled = true
-			s.grace = now.Add(s.w.hello.Grace + graceSlack)
-			if !s.deadline.IsZero() && s.deadline.Before(s.grace) {
-				s.grace = s.deadline
+			s.grace = at.add(s.w.hello.Grace + graceSlack)
+			if s.deadline != 0 {
+				s.grace = min(s.grace, s.deadline)
 			}
-			if !s.w.sendCancel(s.grace) {
+			if !s.w.sendCancel(s.grace.time()) {
 				return false
 			}
 		}
@@ -112,43 +168,70 @@ func (s *stream) patient(now time.Time) bool {
 		if s.canceled {
 			until = s.grace
 		}
-		if !until.IsZero() && !now.Before(until) {
+		if until != 0 && at >= until {
 			return false
 		}
-		s.nc.SetReadDeadline(until)
+		s.nc.SetReadDeadline(until.time())
 		if s.canceled || s.ctx.Err() == nil { // else it ended between the look and the new deadline
 			return true
 		}
 	}
 }
 
-// Write writes p. Only a large message can block, and then for as long as the call has patience.
+// Write writes p, or puts it off if it is short and begins a call. Only a large message can block, and then for as long as
+// the call has patience.
 func (s *stream) Write(p []byte) (n int, err error) {
-	if len(p) <= mayBlock || s.ctx == nil {
+	head := s.visit.out
+	s.visit.out = nil
+	switch {
+	case head == nil && s.writing && s.ctx != nil && len(p) <= mayBlock && s.visit.raw != nil:
+		s.visit.out = p // it stays as it is until the reply has come
+		return len(p), nil
+	case head == nil && len(p) <= mayBlock || s.ctx == nil:
 		n, err = s.nc.Write(p)
-	} else {
-		n, err = s.writeLarge(p)
+	default:
+		n, err = s.writeLarge(head, p)
 	}
 	s.begun = s.begun || n > 0
 	return n, err
 }
 
-func (s *stream) writeLarge(p []byte) (int, error) {
-	s.nc.SetWriteDeadline(s.deadline)
+// writeLarge writes head, which was put off, and p, and returns how much of p was written.
+func (s *stream) writeLarge(head, p []byte) (int, error) {
+	s.nc.SetWriteDeadline(s.deadline.time())
 	canceled := make(chan struct{})
 	stop := context.AfterFunc(s.ctx, func() {
 		s.nc.SetWriteDeadline(longAgo)
 		close(canceled)
 	})
-	n, err := s.nc.Write(p)
+	bufs := net.Buffers{p}
+	if head != nil {
+		bufs = net.Buffers{head, p}
+	}
+	n, err := bufs.WriteTo(plain(s.nc))
+	s.begun = s.begun || n > 0
 	if !stop() {
 		<-canceled
 	}
 	s.nc.SetWriteDeadline(time.Time{}) // later writes are short and have none
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, errGaveUp
+		err = errGaveUp
 	}
-	return n, err
+	return max(int(n)-len(head), 0), err
+}
+
+// plain returns the connection that nc stands for: one by which several buffers are written at once.
+func plain(nc net.Conn) net.Conn {
+	switch c := nc.(type) {
+	case interface{ inner() net.Conn }:
+		return plain(c.inner())
+	case interface {
+		wire.Lifeline
+		NetConn() net.Conn
+	}:
+		return plain(c.NetConn())
+	}
+	return nc
 }
 
 // sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it. A worker that

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -51,22 +50,24 @@ func (p *Pool) Do(ctx context.Context, call *wire.Call) error {
 
 // Do runs the call on the next free worker. See Pool.Do.
 func (v *View) Do(ctx context.Context, call *wire.Call) error {
-	start := time.Now()
-	w, err := v.p.acquire(ctx, start, v.s.timeout)
-	return v.do(ctx, call, start, w, err)
+	start := now()
+	w, at, err := v.p.acquire(ctx, start, v.s.timeout)
+	return v.do(ctx, call, start, at, w, err)
 }
 
-// do runs the call on w, or ends it with the error of a wait for w.
-func (v *View) do(ctx context.Context, call *wire.Call, start time.Time, w *worker, err error) error {
+// do runs the call on w at the time at, or ends it with the error of a wait for w.
+func (v *View) do(ctx context.Context, call *wire.Call, start, at instant, w *worker, err error) error {
 	for try := 0; ; try++ {
 		if err != nil {
 			return named(err, call.Method)
 		}
-		err = v.once(ctx, call, start, w)
+		err = v.once(ctx, call, start, at, w)
 		if err == nil || try == maxTries || !unread(err) {
 			return err
 		}
-		w, err = v.p.acquire(ctx, start, v.s.timeout)
+		if w, at, err = v.p.acquire(ctx, start, v.s.timeout); at == start {
+			at = now()
+		}
 	}
 }
 
@@ -78,7 +79,7 @@ func unread(err error) bool {
 }
 
 // once runs the call on w, and releases it.
-func (v *View) once(ctx context.Context, call *wire.Call, start time.Time, w *worker) error {
+func (v *View) once(ctx context.Context, call *wire.Call, start, at instant, w *worker) error {
 	returned := false
 	defer func() {
 		if !returned { // by a panic in the caller's own code
@@ -86,7 +87,7 @@ func (v *View) once(ctx context.Context, call *wire.Call, start time.Time, w *wo
 		}
 		v.p.release(w)
 	}()
-	err := w.call(ctx, call, &v.s, start, true)
+	err := w.call(ctx, call, &v.s, start, at, true)
 	returned = true
 	return err
 }
@@ -108,13 +109,14 @@ func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.own.Go(ctx, call) }
 // Go runs the call on the next free worker, and returns at once. See Pool.Go.
 func (v *View) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
-	start := time.Now()
-	w, wait, err := v.p.enter(start)
+	start := now()
+	w, wait, err := v.p.enter(start, v.s.timeout)
 	go func() {
+		at := now()
 		if wait != nil {
-			w, err = v.p.await(ctx, wait, start, v.s.timeout)
+			w, at, err = v.p.await(ctx, wait)
 		}
-		call.Finish(v.do(ctx, call, start, w, err))
+		call.Finish(v.do(ctx, call, start, at, w, err))
 	}()
 }
 
@@ -136,15 +138,14 @@ func (p *Pool) Checkout(ctx context.Context) (*Checkout, error) { return p.own.C
 
 // Checkout waits for a free worker. See Pool.Checkout.
 func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
-	start := time.Now()
-	if err := v.p.late(ctx, "", time.Time{}, start, start); err != nil {
-		return nil, err
+	if ctx.Err() != nil {
+		return nil, v.p.late(ctx, "", 0, 0, 0)
 	}
-	w, err := v.p.acquire(ctx, start, v.s.timeout)
+	w, _, err := v.p.acquire(ctx, 0, v.s.timeout)
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkout{v: v, w: w, handle: w.handle, pid: w.pid()}
+	c := &Checkout{v: v, handle: w.handle, pid: int32(w.pid())}
 	w.handle = nil
 	return c, nil
 }

@@ -17,6 +17,7 @@ type worker struct {
 	pool   *Pool
 	nc     net.Conn
 	life   wire.Lifeline // nil if nobody knows the process
+	tcp    bool
 	stream stream
 	conn   *wire.Conn
 	hello  wire.Hello
@@ -34,12 +35,13 @@ type worker struct {
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
 	method  atomic.Pointer[string] // of the call that runs, or the last one
+	since   atomic.Int64           // an instant: when the checkout began, as far as anybody has looked; 0 if nobody has
 
 	// The pool's mu guards all below.
-	idleAt   time.Time
-	since    time.Time // of the checkout; zero while idle
-	recalled string    // why its dialer wants it back, or ""
-	counted  bool      // by Stat, among those that ended
+	leased   bool    // checked out, or on its way to it
+	idleAt   instant // 0 if nobody wants to know
+	recalled string  // why its dialer wants it back, or ""
+	counted  bool    // by Stat, among those that ended
 }
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
@@ -49,8 +51,8 @@ type handle struct{ w *worker }
 func newWorker(p *Pool, nc net.Conn) *worker {
 	w := &worker{pool: p, nc: nc}
 	w.life, _ = nc.(wire.Lifeline)
-	w.stream.nc = nc
-	w.stream.w = w
+	_, w.tcp = nc.LocalAddr().(*net.TCPAddr)
+	w.stream.init(w, nc)
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
 	w.method.Store(new(string))
 	w.asking, w.endAsking = context.WithCancel(context.Background())
@@ -115,7 +117,7 @@ func (p *Pool) recall(w *worker) {
 	if e != nil && e.Reason != wire.ExitShutdown {
 		w.recalled = endDied
 	}
-	idle := w.since.IsZero()
+	idle := !w.leased
 	switch {
 	case idle:
 		p.drop(w, w.recalled)
@@ -151,15 +153,10 @@ func (p *Pool) lost(w *worker) {
 	w.close()
 }
 
-// lease begins a checkout. It reports whether the worker was idle so long that it may be dead unnoticed. The caller
-// holds the pool's mu.
-func (w *worker) lease(now time.Time) (stale bool) {
-	stale = w.life == nil && !w.idleAt.IsZero() && now.Sub(w.idleAt) > time.Second
-	w.since = now
-	w.checkouts++
-	w.failed = false
-	w.pool.stat.checkouts++
-	return stale
+// stale reports whether the worker may be dead unnoticed: it was idle for long, or is reached over TCP, where a call that
+// is sent to a dead worker is lost. The caller holds the pool's mu.
+func (w *worker) stale() bool {
+	return w.life == nil && w.idleAt != 0 && (w.tcp || now().since(w.idleAt) > time.Second)
 }
 
 // usable reports whether calls can be made on the worker in its present checkout.

@@ -6,39 +6,33 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 )
 
-// What a worker leaves behind when it ends, and its process group doesn't hold, comes to its server, which reaps it. In
-// any other process than a server's own, children that nobody here has started are somebody else's.
-
-// reapSignals returns a channel that gets a value when children have ended, or nil where they are not ours to reap.
-func reapSignals() chan os.Signal {
-	if role.Current() != role.Server {
-		return nil
-	}
-	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGCHLD)
-	return ended
-}
-
-// reapOn reaps what was adopted when it ends, until the supervisor is closed.
-func (s *supervisor) reapOn(ended chan os.Signal) {
-	if ended == nil {
-		return
-	}
-	defer signal.Stop(ended)
+// watchChildren reaps what was adopted when it ends, and looks after workers that were stopped, until the supervisor is
+// closed. The system says that something has happened to a child, but not reliably to which.
+func (s *supervisor) watchChildren() {
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGCHLD)
+	defer signal.Stop(changed)
+	stopped := &stopWatch{sup: s, timers: map[*child]*time.Timer{}}
+	defer stopped.end()
 	for {
 		select {
-		case <-ended:
+		case <-changed:
 			s.reap()
+			stopped.look()
 		case <-s.gone:
 			return
 		}
 	}
 }
+
+// What a worker leaves behind when it ends, and its process group doesn't hold, comes to its server, which reaps it. In
+// any other process than a server's own, children that nobody here has started are somebody else's.
 
 // reap reaps the adopted processes that have ended. An ended worker that was not reaped yet hides the others: whoever
 // reaps it calls reap again.

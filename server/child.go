@@ -35,6 +35,7 @@ type child struct {
 	output  sync.WaitGroup // the readers of stdout and stderr
 	pipes   [2]*os.File    // their ends
 	stderr  tail.Buffer
+	shot    atomic.Bool   // this process has killed it
 	dumping atomic.Bool   // what comes on stderr is a goroutine dump
 	linked  chan struct{} // closed when the link's reader has returned
 	over    chan struct{} // closed when the worker was reaped
@@ -47,6 +48,7 @@ type child struct {
 	taking *time.Timer
 	reason wire.ExitReason // why it ends, once that is known
 	detail string
+	ended  *control.CommandEnd // of a worker that works for a command, once that has ended
 	dead   bool
 }
 
@@ -80,6 +82,7 @@ func (s *supervisor) spawn(conn *connection) {
 		w.proc.Kill()
 		return
 	}
+	s.oom.Started() // while the process begins
 	if conn != nil {
 		w.link.Send(control.WorkerServe, control.Serve{Wire: conn.Wire}, conn.File)
 	}
@@ -199,8 +202,12 @@ func (w *child) closePipes() {
 
 // configure tells the worker what it is.
 func (w *child) configure() error {
+	app := 0
+	if role.Current() == role.Server {
+		app = role.Parent()
+	}
 	return w.link.Send(control.WorkerSetup, workerConfig{Service: w.sup.srv.Service.name, Number: w.number,
-		Slot: w.slotNo, Limits: w.sup.limits, SetupData: w.sup.data, Build: role.Build()})
+		Slot: w.slotNo, Limits: w.sup.limits, SetupData: w.sup.data, Build: role.Build(), App: app})
 }
 
 // take makes w the worker of c.
@@ -211,10 +218,16 @@ func (w *child) take(c *connection) bool {
 		return false
 	}
 	w.conn, w.warm = c, w.ready
-	if w.ready {
+	return true
+}
+
+// handed is called when a worker that was ready has been sent its connection.
+func (w *child) handed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.took && !w.dead {
 		w.awaitTake()
 	}
-	return true
 }
 
 // A worker that waits for a connection takes it at once, unless it was stopped, or is stuck: then nobody would notice, as
@@ -283,7 +296,7 @@ func (w *child) readLink() {
 		case control.WorkerEnding:
 			var e control.Ending
 			if m.Decode(&e) == nil {
-				w.note(e.Reason, e.Detail)
+				w.noteEnding(e)
 			}
 		}
 	}
@@ -369,9 +382,18 @@ func (w *child) note(reason wire.ExitReason, detail string) {
 	}
 }
 
+// noteEnding remembers what the worker says about its end.
+func (w *child) noteEnding(e control.Ending) {
+	w.note(e.Reason, e.Detail)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = e.Command
+}
+
 // kill kills the worker and what it has started.
 func (w *child) kill(reason wire.ExitReason, detail string) {
 	w.note(reason, detail)
+	w.shot.Store(true)
 	w.proc.Kill()
 }
 
@@ -400,15 +422,32 @@ func (w *child) wait() {
 	late.Stop()
 	w.link.Close()
 	w.closePipes()
+	w.catchUp()
 	e := w.exit(st)
 	s.remove(w, e)
 	s.board.Give(w.slotNo)
 	s.killLeft(w.number)
+	w.proc.Release()
 	s.reap()
 	s.event(WorkerEnded, w, e)
 	s.logEnd(w, e)
 	w.pass(e)
 	s.reported()
+}
+
+// catchUp notes what a worker that is dead had no time to say: that it was ready, and has taken its connection.
+func (w *child) catchUp() {
+	w.mu.Lock()
+	taken := w.conn != nil && w.slot.Taken()
+	failed := w.reason == wire.ExitSetup
+	w.mu.Unlock()
+	if !taken {
+		return
+	}
+	if !failed {
+		w.isReady()
+	}
+	w.hasTaken()
 }
 
 // pass gives the dead worker's connection to another worker if it was never read, and reports the end otherwise.

@@ -29,6 +29,7 @@ func (c *connection) give(w *child) bool {
 	if err := w.link.Send(control.WorkerServe, control.Serve{Wire: c.Wire}, c.File); err != nil {
 		return !w.untake(c)
 	}
+	w.handed()
 	return true
 }
 

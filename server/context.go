@@ -167,14 +167,17 @@ func (c *callContext) cancel() bool {
 }
 
 // logger returns the call's logger.
-func (c *callContext) logger() hclog.Logger {
+func (c *callContext) logger() hclog.Logger { return c.log().logger() }
+
+// log returns the call's records.
+func (c *callContext) log() *callLog {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.logs == nil {
 		w, _ := c.base.Value(keyWorker).(*worker)
 		c.logs = newCallLog(w)
 	}
-	return c.logs.logger()
+	return c.logs
 }
 
 // takeLogs returns the call's records, or nil, and drops what is logged from now on.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"syscall"
 
+	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
 	"github.com/bullpen-go/bullpen/wire"
@@ -13,20 +14,24 @@ import (
 
 // exit tells how the worker ended.
 func (w *child) exit(st process.State) *wire.Exit {
+	if c := w.commandEnd(); c != nil {
+		st.Code, st.Signal = c.Code, syscall.Signal(c.Signal)
+	}
 	e := &wire.Exit{Pid: w.proc.Pid, Number: w.number, Code: st.Code, UserTime: st.User, SystemTime: st.System, MaxRSS: st.MaxRSS}
 	if st.Signal != 0 {
 		e.Signal, e.SignalName = int(st.Signal), st.Signal.String()
 	}
 	e.StderrHead, e.StderrTail, e.StderrSkipped, e.Dump = w.stderr.Ends()
 	w.mu.Lock()
-	e.Reason, e.Detail = w.reason, w.detail
+	e.Reason, e.Detail, e.Standby = w.reason, w.detail, w.warm
 	w.mu.Unlock()
-	if e.Reason == wire.ExitCanceled && st.Code != 0 && st.Signal != syscall.SIGKILL { // it died before it was killed
+	wanted := e.Reason == wire.ExitCanceled || e.Reason == wire.ExitShutdown
+	if wanted && st.Code != 0 && (st.Signal != syscall.SIGKILL || !w.shot.Load()) { // it died of something else before
 		e.Reason, e.Detail = "", ""
 	}
 	if e.Reason == "" {
 		e.Reason = guessReason(e, st.Signal)
-		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened() {
+		if st.Signal == syscall.SIGKILL && w.sup.oom.Happened(st.MaxRSS) {
 			e.Reason = wire.ExitOutOfMemory
 		}
 	}
@@ -34,6 +39,13 @@ func (w *child) exit(st process.State) *wire.Exit {
 		e.Logs = lastLogs(w.slot)
 	}
 	return e
+}
+
+// commandEnd returns how the worker's command ended, or nil if there is none or it was ended with the worker.
+func (w *child) commandEnd() *control.CommandEnd {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended
 }
 
 // guessReason tells why a worker ended of which nobody said why.

@@ -9,7 +9,8 @@ import (
 // Limits bound what workers may do and take. In every field zero means the default and a negative value none.
 type Limits struct {
 	// HungTimeout is how long a call or a CheckoutDone hook may run before its worker is ended from outside, by
-	// SIGQUIT for a goroutine dump and then SIGKILL. Default 5 minutes.
+	// SIGQUIT for a goroutine dump and then SIGKILL. On Linux it also is how long a worker may be stopped (SIGSTOP),
+	// whatever it does. Default 5 minutes.
 	HungTimeout time.Duration `cbor:"1,keyasint,omitempty"`
 	// SetupTimeout is how long Hooks.Setup may take. Default 30 seconds.
 	SetupTimeout time.Duration `cbor:"2,keyasint,omitempty"`

@@ -64,43 +64,12 @@ func listenTCP(s *Service, network, address string) (net.Listener, error) {
 	return net.ListenTCP(network, addr)
 }
 
-// listenUnix makes the socket under a name that nobody else can reach, and moves it to its place once its mode is
-// right, so that there is no moment at which a stranger gets in.
-func listenUnix(path string) (net.Listener, error) {
+// socketPath returns the path of a socket, made absolute: a listener may be closed in another working directory.
+func socketPath(path string) (string, error) {
 	if strings.HasPrefix(path, "@") {
-		return nil, errors.New("abstract sockets have no permissions: give a path")
+		return "", errors.New("abstract sockets have no permissions: give a path")
 	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkStale(path); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".bp") // 0700
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	tmp := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: tmp, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	l.SetUnlinkOnClose(false)
-	if err = os.Chmod(tmp, 0o600); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		l.Close()
-		return nil, err
-	}
-	return &unixListener{UnixListener: l, path: path, info: info}, nil
+	return filepath.Abs(path)
 }
 
 // checkStale returns an error unless path is free, or a socket that nobody answers on.
@@ -131,6 +100,15 @@ type unixListener struct {
 	path   string
 	info   os.FileInfo
 	remove sync.Once // later the path may be somebody else's, and even the inode number
+}
+
+func newUnixListener(l *net.UnixListener, path string) (net.Listener, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &unixListener{UnixListener: l, path: path, info: info}, nil
 }
 
 func (l *unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }

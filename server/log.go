@@ -19,9 +19,10 @@ type callLog struct {
 	start time.Time
 	keep  func(wire.LogDefer) // puts a record where it outlives the worker; may be nil
 
-	mu   sync.Mutex // guards all below
-	recs []wire.LogRecord
-	over bool // the call has ended
+	mu     sync.Mutex // guards all below
+	recs   []wire.LogRecord
+	timers []*wire.LogTimer // To is 0 while one runs
+	over   bool             // the call has ended
 }
 
 func newCallLog(w *worker) *callLog {
@@ -54,10 +55,10 @@ func (l *callLog) take() *wire.LogDefer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.over = true
-	if len(l.recs) == 0 {
+	if len(l.recs)+len(l.timers) == 0 {
 		return nil
 	}
-	d := &wire.LogDefer{Start: epoch(l.start), Logs: l.recs}
+	d := &wire.LogDefer{Start: epoch(l.start), Logs: l.recs, Timers: l.stopped()}
 	l.recs = nil
 	return d
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -16,6 +17,11 @@ type transport interface {
 	Interrupt()
 	// Resume ends the effect of Interrupt.
 	Resume()
+	// Park has the next Read wait without keeping others from running.
+	Park()
+	// Arrived returns when the last Read returned, on the clock of the scoreboard, and forgets it: 0 if there was no Read
+	// since it was last asked.
+	Arrived() int64
 }
 
 var errInterrupted = errors.New("interrupted")
@@ -30,10 +36,12 @@ var errInterrupted = errors.New("interrupted")
 //	hook     ack → idle
 func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string) {
 	w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
-	w.watch.start(w)
 	w.enter(scoreboard.Starting)
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
+	}
+	if w.greeted != nil {
+		w.greeted()
 	}
 	w.slot.Rest()
 	var m wire.Message
@@ -135,7 +143,10 @@ func (w *worker) call(m *wire.Message) error {
 	w.slot.ResetLog()
 	w.slot.SetMethod(m.Method)
 	ctx := &callContext{base: w.base, id: m.ID, meta: m.Meta}
-	start := scoreboard.Now()
+	start := w.sock.Arrived()
+	if start == 0 { // the message was here already
+		start = scoreboard.Now()
+	}
 	if w.slot.Enter(scoreboard.Running, start) && w.wake != nil {
 		w.wake()
 	}
@@ -151,7 +162,11 @@ func (w *worker) call(m *wire.Message) error {
 		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}
 	}
 	ctx.cancel() // for what the handler left behind
+	m.Forget()
 	werr := w.respond(m, result, err)
+	if w.conn.Large() {
+		w.freeLater()
+	}
 	w.slot.CountCall(err != nil)
 	if werr == nil && m.Last {
 		return w.checkoutDone()
@@ -194,7 +209,10 @@ func (w *worker) respond(m *wire.Message, result any, err error) error {
 		r.Type, r.Values, r.Err = wire.TypeOK, w.vals[:], nil
 		werr := w.conn.Write(r)
 		w.vals[0] = nil
-		var codec *wire.CodecError
+		if werr == nil {
+			return nil
+		}
+		var codec *wire.CodecError // it moves to the heap for errors.As: here, where it is rare
 		if !errors.As(werr, &codec) {
 			return werr
 		}
@@ -202,6 +220,9 @@ func (w *worker) respond(m *wire.Message, result any, err error) error {
 	}
 	r.Type, r.Values, r.Err = wire.TypeEr, nil, wire.NewRemoteError(err)
 	werr := w.conn.Write(r)
+	if werr == nil {
+		return nil
+	}
 	var codec *wire.CodecError
 	if errors.As(werr, &codec) { // the error itself is too large, or its log records can't be encoded
 		r.Meta = nil
@@ -209,6 +230,17 @@ func (w *worker) respond(m *wire.Message, result any, err error) error {
 		werr = w.conn.Write(r)
 	}
 	return werr
+}
+
+// freeAfter is how long after the last large message a worker gives its free memory back. Go would keep it for minutes.
+const freeAfter = 10 * time.Second
+
+func (w *worker) freeLater() {
+	if w.free == nil {
+		w.free = time.AfterFunc(freeAfter, debug.FreeOSMemory)
+		return
+	}
+	w.free.Reset(freeAfter)
 }
 
 // checkoutDone runs the hook after a release, and acknowledges it.

@@ -19,6 +19,8 @@
 //		forkserver.Init()
 //		log.Fatal(server.ListenAndServe(context.Background(), "unix", "/run/images.sock", images))
 //	}
+//
+// The workers of a service that NewCommand has declared run a command, in any language.
 package server
 
 import (

@@ -12,8 +12,9 @@ import (
 // Service is a named set of methods, with hooks that run in its workers. Declare it and its methods in package
 // variables: a worker is a process of its own, which knows only what stands before forkserver.Init.
 type Service struct {
-	name  string
-	hooks Hooks
+	name    string
+	hooks   Hooks
+	command *Command // what does the work, if it is another program
 
 	mu       sync.Mutex // guards all below
 	handlers map[string]handler

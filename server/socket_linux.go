@@ -19,14 +19,19 @@ import (
 // garbage is collected. So:
 //
 //	raw     while calls come in quick succession: recvfrom by raw system call on the blocking socket, for rawWait at
-//	        most, with a Gosched every yieldEvery
-//	parked  once the average wait exceeds parkAbove, or one wait reached rawWait: in Go's poller
+//	        most; every yieldEvery the others run first
+//	parked  once calls come less often than every parkAbove on average, or one wait reached rawWait, and while others
+//	        are found to have work: in Go's poller
 //
 // The socket stays blocking in both; to park, it sits in an epoll of its own, and that epoll's descriptor is what Go's
 // poller waits for.
 const (
 	rawWait    = 2 * time.Millisecond
 	yieldEvery = 100 * time.Microsecond
+	yieldFor   = 500 * time.Microsecond // and no longer
+	ranNobody  = time.Microsecond       // a shorter yield has found nobody else to run,
+	ranLong    = 20 * time.Microsecond  // and after a longer one
+	shareFor   = time.Millisecond       // others will want to run again soon
 	parkAbove  = 400 * time.Microsecond
 	averageOf  = 8
 )
@@ -36,52 +41,65 @@ type socket struct {
 	fd      int
 	epoll   *os.File
 	ready   syscall.RawConn
-	average time.Duration // of the waits
+	look    func(ep uintptr) bool // readable, bound once and for all
+	events  [1]unix.EpollEvent
+	average time.Duration // between two arrivals
+	arrived int64         // the last one
+	told    bool          // by Arrived
 	yielded int64
+	shared  int64 // until then others have work, as a yield has found: the garbage collector, most likely
 }
 
-// newSocket takes the connection f over.
-func newSocket(f *os.File) (transport, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	f.Close()
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	tv := unix.NsecToTimeval(int64(rawWait))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails on a unix socket, which needs none
+// newSocket makes all of it that can be made before there is a connection.
+func newSocket() (*socket, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, fmt.Errorf("connection: %w", err)
-	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return nil, fmt.Errorf("connection: %w", err)
 	}
 	if err := unix.SetNonblock(ep, true); err != nil { // os.NewFile then puts it into Go's poller
 		return nil, fmt.Errorf("connection: %w", err)
 	}
-	s := &socket{fd: fd, epoll: os.NewFile(uintptr(ep), "epoll"), average: parkAbove + 1}
+	s := &socket{fd: -1, epoll: os.NewFile(uintptr(ep), "epoll"), average: parkAbove + 1}
+	s.look = s.readable
 	if s.ready, err = s.epoll.SyscallConn(); err != nil {
 		return nil, fmt.Errorf("connection: %w", err)
 	}
 	return s, nil
 }
 
+// connect takes the connection fd over.
+func (s *socket) connect(fd int) error {
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	tv := unix.NsecToTimeval(int64(rawWait))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // fails on a unix socket, which needs none
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP}
+	var err error
+	s.ready.Control(func(ep uintptr) { err = unix.EpollCtl(int(ep), unix.EPOLL_CTL_ADD, fd, &ev) })
+	if err != nil {
+		return fmt.Errorf("connection: %w", err)
+	}
+	s.fd = fd
+	return nil
+}
+
+// Close closes the connection. That of a worker stays open until its end.
+func (s *socket) Close() error {
+	s.epoll.Close()
+	return unix.Close(s.fd)
+}
+
 // Read reads what is there, and waits for it if need be.
 func (s *socket) Read(p []byte) (int, error) {
-	start := scoreboard.Now()
-	if start-s.yielded > int64(yieldEvery) {
-		runtime.Gosched()
-		s.yielded = start
+	if s.arrived < s.shared || s.arrived-s.yielded > int64(yieldEvery) {
+		s.yield()
 	}
 	n, err := 0, unix.EAGAIN
-	if s.average <= parkAbove {
+	if s.average <= parkAbove && s.arrived >= s.shared {
 		n, err = s.recv(p, 0)
 	}
 	for err == unix.EAGAIN || err == unix.EINTR {
@@ -91,7 +109,9 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 		n, err = s.recv(p, unix.MSG_DONTWAIT)
 	}
-	s.average += (time.Duration(scoreboard.Now()-start) - s.average) / averageOf
+	last := s.arrived
+	s.arrived, s.told = scoreboard.Now(), false
+	s.average += (min(time.Duration(s.arrived-last), rawWait) - s.average) / averageOf // one pause alone changes nothing
 	if err != 0 {
 		return 0, os.NewSyscallError("recvfrom", err)
 	}
@@ -99,6 +119,36 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// yield lets other goroutines run, for as long as there are some that want to: a garbage collection that somebody waits
+// for is made of many short pieces.
+func (s *socket) yield() {
+	begin := scoreboard.Now()
+	for last := begin; last-begin < int64(yieldFor); {
+		runtime.Gosched()
+		s.yielded = scoreboard.Now()
+		ran := s.yielded - last
+		if ran < int64(ranNobody) {
+			return
+		}
+		if ran > int64(ranLong) {
+			s.shared = s.yielded + int64(shareFor)
+		}
+		last = s.yielded
+	}
+}
+
+// Park implements transport.
+func (s *socket) Park() { s.average = rawWait }
+
+// Arrived implements transport.
+func (s *socket) Arrived() int64 {
+	if s.told {
+		return 0
+	}
+	s.told = true
+	return s.arrived
 }
 
 // recv is recvfrom(2) behind the scheduler's back. The socket's timeout, or MSG_DONTWAIT, keeps it short.
@@ -113,15 +163,15 @@ func (s *socket) recv(p []byte, flags int) (int, syscall.Errno) {
 
 // wait waits in Go's poller until the socket is readable, or Interrupt.
 func (s *socket) wait() error {
-	var ev [1]unix.EpollEvent
-	err := s.ready.Read(func(ep uintptr) bool {
-		n, err := unix.EpollWait(int(ep), ev[:], 0)
-		return n > 0 || (err != nil && err != unix.EINTR)
-	})
-	if err != nil {
+	if err := s.ready.Read(s.look); err != nil {
 		return errInterrupted
 	}
 	return nil
+}
+
+func (s *socket) readable(ep uintptr) bool {
+	n, err := unix.EpollWait(int(ep), s.events[:], 0)
+	return n > 0 || (err != nil && err != unix.EINTR)
 }
 
 // Write writes all of p. A client that doesn't read holds it up in the kernel, as a running call that HungTimeout ends.

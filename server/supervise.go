@@ -32,18 +32,19 @@ type supervisor struct {
 	hold  *keepalive.Hold // ends all workers when this process ends
 	child *os.File        // the end of it that workers get
 
-	mu       sync.Mutex // guards all below; no system call that can block is made under it
-	workers  map[int]*child
-	standby  []*child // ready and without a connection; the oldest first
-	numbers  int
-	spawning int // spawns under way
-	ending   int // workers that were reaped, and whose end isn't reported yet
-	spare    int // of the spawns, under way or put off, and of the started workers: standbys that aren't ready yet
-	draining bool
-	closing  bool
-	idle     chan struct{} // closed when there are no workers, if somebody waits
-	backoff  backoff
-	exits    exits
+	mu        sync.Mutex // guards all below; no system call that can block is made under it
+	workers   map[int]*child
+	standby   []*child // ready and without a connection; the oldest first
+	numbers   int
+	spawning  int  // spawns under way
+	ending    int  // workers that were reaped, and whose end isn't reported yet
+	spare     int  // of the spawns, under way or put off, and of the started workers: standbys that aren't ready yet
+	refilling bool // refill will be called
+	draining  bool
+	closing   bool
+	idle      chan struct{} // closed when there are no workers, if somebody waits
+	backoff   backoff
+	exits     exits
 
 	oom *process.OOM
 
@@ -75,7 +76,7 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 		return nil, err
 	}
 	s.hung = newHungWatch(s)
-	go s.reapOn(reapSignals())
+	go s.watchChildren()
 	s.refill()
 	return s, nil
 }
@@ -92,7 +93,7 @@ func (s *supervisor) serve(c Connection) (kill func(string), err error) {
 	w := s.takeStandby()
 	s.mu.Unlock()
 	s.place(conn, w)
-	s.refill()
+	s.refillSoon()
 	return conn.kill, nil
 }
 
@@ -119,6 +120,26 @@ func (s *supervisor) place(conn *connection, w *child) {
 	}
 	s.spawning++
 	go s.spawn(conn)
+}
+
+// refillAfter is how long the first call of a worker that was just given its connection has, before another process is
+// started beside it.
+const refillAfter = 5 * time.Millisecond
+
+// refillSoon is refill, a moment later.
+func (s *supervisor) refillSoon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refilling || s.limits.Standby == 0 {
+		return
+	}
+	s.refilling = true
+	time.AfterFunc(refillAfter, func() {
+		s.mu.Lock()
+		s.refilling = false
+		s.mu.Unlock()
+		s.refill()
+	})
 }
 
 // refill starts standbys until there are as many as wanted.

@@ -82,6 +82,7 @@ func (v *watch) tick() {
 // read reads the connection while the handler runs.
 func (v *watch) read(ctx *callContext, stopped chan struct{}) {
 	defer close(stopped)
+	v.w.sock.Park()
 	for {
 		m := new(wire.Message)
 		err := v.w.conn.Read(m)

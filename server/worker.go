@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type workerConfig struct {
 	Limits    Limits `cbor:"4,keyasint"`
 	SetupData []byte `cbor:"5,keyasint,omitempty"`
 	Build     string `cbor:"6,keyasint,omitempty"`
+	App       int    `cbor:"7,keyasint,omitempty"` // the pid of a server process's app
 	Pid       int    `cbor:"-"`
 }
 
@@ -33,19 +35,25 @@ type worker struct {
 	stop     context.CancelFunc
 	invokers map[string]invoker
 	fallback invoker
+	relay    *relay // nil unless a command does the work
 
 	// ready tells the server that the worker is set up.
 	ready func()
+	// greeted is called before the first call is read. It may be nil.
+	greeted func()
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
 	// log passes records that belong to no call to the server's logger. It may be nil.
 	log func(hclog.Level, string, map[string]any)
 	// end ends the worker. It does not return.
 	end func(wire.ExitReason, string)
+	// died ends the worker as its command has ended. It does not return.
+	died func(detail string, how *os.ProcessState)
 
 	sock  transport
 	conn  *wire.Conn
 	watch watch
+	free  *time.Timer // gives memory back; nil before the first large message
 	reply wire.Message
 	vals  [1]any
 	panic bool // the last hook or handler panicked
@@ -65,6 +73,11 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 	if svc.any != nil {
 		w.fallback = catchAll(svc.any)
 	}
+	if svc.command != nil {
+		w.relay = &relay{w: w}
+		w.fallback = w.relay
+	}
+	w.watch.start(w)
 	return w
 }
 

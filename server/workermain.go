@@ -36,24 +36,41 @@ func workerMain() {
 	if err != nil {
 		fail(err)
 	}
+	if app := w.config.App; app != 0 {
+		go watchApp(app) // begins when this goroutine waits
+	}
+	if w.svc.hooks.Setup != nil { // it may take long
+		role.DropSignals()
+	}
 	setupErr := w.setup(func(late *wire.SetupError) {
 		link.Send(control.WorkerFailed, late)
 		w.end(wire.ExitSetup, late.Message)
 	})
-	if setupErr != nil {
-		link.Send(control.WorkerFailed, setupErr)
-	} else {
-		w.ready()
-	}
-	kind, err := takeConnection(w, link)
+	sock, err := newSocket()
 	if err != nil {
 		fail(err)
 	}
-	if err := link.Poll(); err != nil {
+	w.sock = sock
+	tell := setupErr == nil
+	switch {
+	case setupErr != nil:
+		link.Send(control.WorkerFailed, setupErr)
+	case !link.Pending(): // nobody waits
+		role.DropSignals()
+		rehearse(w.config)
+		w.ready()
+		tell = false
+	}
+	kind, err := takeConnection(w, link, sock)
+	if err != nil {
 		fail(err)
 	}
-	go readLink(w, link)
-	w.end(w.serve(kind, setupErr))
+	go settleIn(w, link, tell)
+	reason, detail := w.serve(kind, setupErr)
+	if w.relay != nil {
+		w.relay.leave()
+	}
+	w.end(reason, detail)
 }
 
 // fail ends a worker that can't do its work. The server forwards what it says.
@@ -95,6 +112,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	file.Close()
 	w := newWorker(svc, config, slot)
+	w.greeted = role.DropSignals // while its client reads the worker's hello
 	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { link.Send(control.WorkerWake, nil) }
 	w.log = func(level hclog.Level, msg string, data map[string]any) {
@@ -106,14 +124,23 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	w.end = func(reason wire.ExitReason, detail string) {
 		link.Send(control.WorkerEnding, control.Ending{Reason: reason, Detail: detail})
+		stayIfOrphaned(config.App)
 		os.Exit(0)
+	}
+	w.died = func(detail string, how *os.ProcessState) {
+		e := control.Ending{Detail: detail, Command: &control.CommandEnd{Code: how.ExitCode()}}
+		if ws, ok := how.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			e.Command.Signal = int(ws.Signal())
+		}
+		link.Send(control.WorkerEnding, e)
+		os.Exit(1)
 	}
 	return w, nil
 }
 
-// takeConnection waits for the connection and acknowledges it, before anything is read from it: a connection that was
-// not acknowledged goes to another worker.
-func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
+// takeConnection waits for the connection and acknowledges it in the scoreboard, before anything is read from it: a
+// connection that was not acknowledged goes to another worker.
+func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, error) {
 	for {
 		m, err := link.Recv()
 		if err != nil { // the server has gone: the watcher ends us
@@ -127,20 +154,29 @@ func takeConnection(w *worker, link *control.Conn) (wire.Kind, error) {
 			if err := m.Decode(&serve); err != nil {
 				return 0, err
 			}
-			f := link.File("connection")
-			if f == nil {
+			fd, ok := link.Descriptor()
+			if !ok {
 				return 0, fmt.Errorf("the connection did not arrive")
 			}
-			if w.sock, err = newSocket(f); err != nil {
+			if err := sock.connect(fd); err != nil {
 				return 0, err
 			}
-			return serve.Wire, link.Send(control.WorkerTook, nil)
+			w.slot.Take()
+			return serve.Wire, nil
 		}
 	}
 }
 
-// readLink obeys the server while the connection is served.
-func readLink(w *worker, link *control.Conn) {
+// settleIn does what the first call need not wait for, and then obeys the server while the connection is served. What it
+// tells the server first is in the scoreboard already, should the worker die before.
+func settleIn(w *worker, link *control.Conn, ready bool) {
+	if ready {
+		w.ready()
+	}
+	link.Send(control.WorkerTook, nil)
+	if err := link.Poll(); err != nil {
+		fail(err)
+	}
 	for {
 		m, err := link.Recv()
 		if err != nil {

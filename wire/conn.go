@@ -4,6 +4,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"sync/atomic"
 )
 
 // DefaultMaxMessage is how large a message's body may be unless a config says otherwise, in bytes: 64 MiB, and what tells
@@ -13,6 +14,7 @@ const DefaultMaxMessage = 64<<20 + 64
 const (
 	firstBuffer = 4 << 10   // what a connection begins with
 	keepBuffer  = 256 << 10 // a larger buffer is not kept after its message
+	large       = 1 << 20   // a message from here on is one that Large reports
 	ownBuffer   = 64 << 10  // a message above this is read into memory of its own, which decoded bytes then share
 	writevFrom  = 32 << 10  // bytes from here on are written from where they are
 
@@ -34,6 +36,8 @@ type Conn struct {
 
 	out    []byte
 	maxOut int64
+
+	large atomic.Bool // see Large
 
 	begun bool // the stream's first byte was written, or read
 	first bool // this side writes it
@@ -84,6 +88,10 @@ func (c *Conn) SetMaxOut(n int64) {
 // Buffered returns how many bytes were read from the stream and not yet parsed.
 func (c *Conn) Buffered() int { return c.to - c.from }
 
+// Large reports whether a message of 1 MiB or more was read or written since it was last asked. Whoever wants to give memory
+// back has a reason then.
+func (c *Conn) Large() bool { return c.large.Load() && c.large.Swap(false) }
+
 // Write sends m. A *CodecError means that m can't be encoded or is too large, and nothing of it was sent; any
 // other error is the stream's, and the connection is of no more use.
 func (c *Conn) Write(m *Message) error {
@@ -106,6 +114,9 @@ func (c *Conn) Write(m *Message) error {
 	}
 	if c.first { // a worker's Write leaves begun alone: a Read may be running
 		c.begun = true
+	}
+	if len(buf)+len(tail) >= large {
+		c.large.Store(true)
 	}
 	if len(buf) == 0 { // a message that this wire doesn't have
 		return nil

@@ -46,6 +46,9 @@ func (c *Conn) Read(m *Message) error {
 	if size > ownBuffer {
 		m.own = true
 		c.give()
+		if size >= large {
+			c.large.Store(true)
+		}
 	}
 	return err
 }
@@ -143,6 +146,9 @@ func (c *Conn) takeJSON(n int, m *Message) error {
 	text := c.in[c.from : c.from+n : c.from+n]
 	c.from += n
 	c.scan = jsonScanner{}
+	if n >= large {
+		c.large.Store(true)
+	}
 	if int64(n) > c.maxIn+envelope {
 		return &ProtocolError{Message: fmt.Sprintf("a message of %d bytes", n), Err: ErrTooLarge}
 	}

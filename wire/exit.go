@@ -33,6 +33,8 @@ type Exit struct {
 	MaxRSS     int64         `cbor:"14,keyasint,omitempty"`
 	// Logs are the records of the call that it died under.
 	Logs *LogDefer `cbor:"15,keyasint,omitempty"`
+	// Standby is true if the worker was set up before it got its connection.
+	Standby bool `cbor:"16,keyasint,omitempty"`
 }
 
 // ExitReason is why a worker ended.
@@ -49,7 +51,7 @@ const (
 	ExitShutdown    ExitReason = "shutdown"      // its server was closed
 	ExitServerDied  ExitReason = "server died"   // and its workers with it
 	ExitSetup       ExitReason = "setup failed"  // its Setup hook failed or took too long
-	ExitOutOfMemory ExitReason = "out of memory" // the kernel killed it for its memory
+	ExitOutOfMemory ExitReason = "out of memory" // the kernel killed it for its memory, as the count of its server's cgroup tells
 	ExitNotStarted  ExitReason = "not started"   // the process could not be started
 )
 

@@ -20,7 +20,7 @@ type LogRecord struct {
 	Offset  float64 // seconds since LogDefer.Start
 	Level   int     // see the Log… constants; lower is more severe
 	Message string
-	Data    any
+	Data    any // what was logged with it; a []any if that was more than one thing
 }
 
 // LogTimer is a time span that a handler measured, in seconds since LogDefer.Start. To is 0 if it never ended.
@@ -122,7 +122,10 @@ func parseLogRecord(e any) (LogRecord, error) {
 		return LogRecord{}, fmt.Errorf("time or level is not a number")
 	}
 	r := LogRecord{Offset: at, Level: int(level), Message: fmt.Sprint(f[2])}
-	if len(f) > 3 {
+	switch {
+	case len(f) > 4: // Log::Defer takes any number of things
+		r.Data = append([]any(nil), f[3:]...)
+	case len(f) == 4:
 		r.Data = f[3]
 	}
 	return r, nil

@@ -134,6 +134,9 @@ func (m *Message) Detach() {
 	}
 }
 
+// Forget drops what was read and not decoded, so that its memory can be freed before the next Read.
+func (m *Message) Forget() { m.body, m.values, m.n = nil, nil, 0 }
+
 // what names the message's values in an error.
 func (m *Message) what() string {
 	switch {

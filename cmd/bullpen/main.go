@@ -1,4 +1,5 @@
-// Command bullpen shows what package bullpen does. Run bullpen demo first.
+// Command bullpen shows what package bullpen does, and uses it for workers in other languages: bullpen serve and
+// bullpen call. Run bullpen demo first.
 //
 // Each subcommand has a file of its own.
 package main
@@ -31,6 +32,6 @@ func command() *cobra.Command {
 		Short:        "Pools of worker processes for Go",
 		SilenceUsage: true,
 	}
-	root.AddCommand(demoCommand(), chaosCommand())
+	root.AddCommand(demoCommand(), serveCommand(), callCommand(), chaosCommand())
 	return root
 }

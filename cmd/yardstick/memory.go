@@ -120,6 +120,7 @@ func memoryAround(ctx context.Context, size, n int) (worker, app values, err err
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
+	debug.FreeOSMemory() // in this process: when an app's garbage is collected is its own business; what is held counts
 	for _, u := range watched {
 		if err := u.end(); err != nil {
 			return nil, nil, err

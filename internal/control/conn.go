@@ -136,6 +136,21 @@ func (c *Conn) Send(t Type, body any, files ...*os.File) error {
 	return nil
 }
 
+// Pending reports whether something has arrived that Recv would return without waiting, or nearly so. It is for a blocking
+// socket; in Go's poller it reports false.
+func (c *Conn) Pending() bool {
+	if c.from < c.to {
+		return true
+	}
+	b, ok := c.sock.(blocking)
+	if !ok {
+		return false
+	}
+	fds := []unix.PollFd{{Fd: int32(b), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
 // Message is a received message.
 type Message struct {
 	Type Type
@@ -175,12 +190,21 @@ func (c *Conn) next() (Message, error) {
 
 // File claims the oldest descriptor that was received, or returns nil if there is none.
 func (c *Conn) File(name string) *os.File {
-	if len(c.fds) == 0 {
+	fd, ok := c.Descriptor()
+	if !ok {
 		return nil
 	}
-	fd := c.fds[0]
-	c.fds = c.fds[1:]
 	return os.NewFile(uintptr(fd), name)
+}
+
+// Descriptor is File for who wants no more than the descriptor.
+func (c *Conn) Descriptor() (fd int, ok bool) {
+	if len(c.fds) == 0 {
+		return -1, false
+	}
+	fd = c.fds[0]
+	c.fds = c.fds[1:]
+	return fd, true
 }
 
 func (c *Conn) need(n int) error {

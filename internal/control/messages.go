@@ -65,6 +65,8 @@ type Exit struct {
 type Ready struct {
 	Build string `cbor:"1,keyasint"`
 	Err   string `cbor:"2,keyasint,omitempty"` // or why it does not
+	// Shortage: it had no room for something, and another one may have.
+	Shortage bool `cbor:"3,keyasint,omitempty"`
 }
 
 // Log is a log record of the server's. Args are alternating keys and values, the values as text.
@@ -89,4 +91,12 @@ type Serve struct {
 type Ending struct {
 	Reason wire.ExitReason `cbor:"1,keyasint"`
 	Detail string          `cbor:"2,keyasint,omitempty"`
+	// Command tells how the command ended for which the worker worked, if that is why it ends.
+	Command *CommandEnd `cbor:"3,keyasint,omitempty"`
+}
+
+// CommandEnd is how a worker's command ended. Code is -1 if that was by a signal.
+type CommandEnd struct {
+	Code   int `cbor:"1,keyasint"`
+	Signal int `cbor:"2,keyasint,omitempty"`
 }

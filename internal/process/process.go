@@ -7,7 +7,6 @@ package process
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -32,37 +31,6 @@ type Process struct {
 
 	mu     sync.Mutex // guards reaped: no signal may be sent to a group whose leader was reaped
 	reaped bool
-}
-
-type request struct {
-	spec  Spec
-	reply chan<- started
-}
-
-type started struct {
-	p   *Process
-	err error
-}
-
-var spawner = sync.OnceValue(func() chan<- request {
-	requests := make(chan request)
-	go func() {
-		// A parent-death signal follows the thread that spawned, so that thread must live as long as the process.
-		runtime.LockOSThread()
-		for r := range requests {
-			p, err := start(r.spec)
-			r.reply <- started{p, err}
-		}
-	}()
-	return requests
-})
-
-// Start starts a child. The caller closes its copies of the spec's files.
-func Start(spec Spec) (*Process, error) {
-	reply := make(chan started, 1)
-	spawner() <- request{spec, reply}
-	s := <-reply
-	return s.p, s.err
 }
 
 func start(spec Spec) (*Process, error) {
@@ -99,6 +67,13 @@ func (p *Process) Kill() {
 	if !p.reaped {
 		syscall.Kill(-p.Pid, syscall.SIGKILL)
 	}
+}
+
+// Stopped reports whether a signal has stopped the child, and nobody has continued it.
+func (p *Process) Stopped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.reaped && isStopped(p.Pid)
 }
 
 // State is how a child ended.

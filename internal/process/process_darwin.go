@@ -57,7 +57,12 @@ func KillAdopted(mark string) {}
 // KillMarked does nothing: another process's environment can't be read here.
 func KillMarked(prefix string) {}
 
-func oomKills() int64 { return 0 }
+// AnyStopped reports false: here nobody can look at a child without taking its exit status.
+func AnyStopped() bool { return false }
+
+func isStopped(int) bool { return false }
+
+func oomKills() kills { return kills{} }
 
 // quitBusiest: this system has no signals for a thread of another process.
 func quitBusiest(pid int) bool { return false }

@@ -69,6 +69,21 @@ func ended(idType, id, flags int) bool {
 	}
 }
 
+// AnyStopped reports whether any child of this process is stopped.
+func AnyStopped() bool { return stopped(unix.P_ALL, 0) }
+
+func isStopped(pid int) bool { return stopped(unix.P_PID, pid) }
+
+// stopped looks without taking anything from anybody else who waits.
+func stopped(idType, id int) bool {
+	var info unix.Siginfo
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Waitid(idType, id, &info, unix.WSTOPPED|unix.WNOWAIT|unix.WNOHANG, nil)
+	}
+	return err == nil && info.Signo != 0
+}
+
 var adopted sync.Mutex // one reaper of adopted children at a time
 
 // ReapAdopted reaps ended children that this process did not start: what workers left behind comes to their server.

@@ -70,33 +70,3 @@ func killIf(pid int, prefix string, wait time.Duration) bool {
 	}
 	return true
 }
-
-// oomKills returns how many processes the kernel has killed for memory: in this process's cgroup where that is known,
-// and in the whole system otherwise.
-func oomKills() int64 {
-	self, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(self)) {
-		if group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			if n, ok := counter(filepath.Join("/sys/fs/cgroup", group, "memory.events"), "oom_kill"); ok {
-				return n
-			}
-		}
-	}
-	n, _ := counter("/proc/vmstat", "oom_kill")
-	return n
-}
-
-// counter reads "NAME VALUE" from a file of such lines.
-func counter(path, name string) (int64, bool) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
-			n, err := strconv.ParseInt(f[1], 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
-}

@@ -4,5 +4,3 @@ package role
 
 // adopt is never reached: nothing spawns roles here.
 func adopt(Role, int) {}
-
-func begin(Role, int) {}

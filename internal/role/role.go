@@ -103,22 +103,8 @@ func init() {
 	adopt(current, parent)
 }
 
-// Build identifies the program file that runs, to tell two versions of a program apart on one machine.
-var Build = sync.OnceValue(func() string {
-	info, err := os.Stat(buildPath())
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%x-%x", info.Size(), info.ModTime().UnixNano())
-})
-
-func buildPath() string {
-	if runtime.GOOS == "linux" {
-		return "/proc/self/exe" // the running file, also when another one has its name now
-	}
-	path, _ := os.Executable()
-	return path
-}
+// Build identifies the program that runs, to tell two versions of a program apart on one machine.
+var Build = sync.OnceValue(build)
 
 // Current returns the role of this process.
 func Current() Role { return current }
@@ -145,7 +131,6 @@ func Dispatch() {
 	if run == nil {
 		quit(fmt.Sprintf("this program has no role %q: it doesn't link what its parent links", current))
 	}
-	begin(current, parent)
 	run()
 	os.Exit(0)
 }

@@ -177,10 +177,3 @@ func TestCheckAppWithoutInit(t *testing.T) {
 		t.Errorf("in a child: exit code %d, %q, %q", code, out, errs)
 	}
 }
-
-func TestBuildIsTheRunningFiles(t *testing.T) {
-	t.Parallel()
-	if b := role.Build(); b == "" || b != role.Build() {
-		t.Errorf("%q", b)
-	}
-}

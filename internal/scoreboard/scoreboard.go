@@ -51,8 +51,9 @@ type Slot struct {
 	errors    atomic.Uint64
 	logged    atomic.Uint32 // bytes of log records
 	methodLen atomic.Uint32
+	taken     atomic.Uint32 // 1: the worker has its connection, and may have read from it
 	method    [maxMethod]byte
-	_         [logOffset - 48 - maxMethod]byte
+	_         [logOffset - 52 - maxMethod]byte
 	log       [logSize]byte
 }
 
@@ -75,6 +76,12 @@ func (s *Slot) Enter(st State, now int64) (wake bool) {
 
 // Rest makes the worker idle.
 func (s *Slot) Rest() { s.state.Store(uint32(Idle)) }
+
+// Take notes that the worker has its connection. Before it nothing was read from that.
+func (s *Slot) Take() { s.taken.Store(1) }
+
+// Taken reports whether the worker had its connection.
+func (s *Slot) Taken() bool { return s.taken.Load() != 0 }
 
 // SetMethod notes the running method. A name above 128 bytes is cut.
 func (s *Slot) SetMethod(name string) {
@@ -102,6 +109,7 @@ func (s *Slot) reset() {
 	s.errors.Store(0)
 	s.logged.Store(0)
 	s.methodLen.Store(0)
+	s.taken.Store(0)
 }
 
 // Figures are what a slot shows.
