@@ -40,10 +40,10 @@ func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
 	}
+	w.slot.Rest()
 	if w.greeted != nil {
 		w.greeted()
 	}
-	w.slot.Rest()
 	var m wire.Message
 	told := false // a failed setup's error has been told once; now each call tries again
 	for {

@@ -33,7 +33,7 @@ func (v *stopWatch) look() {
 	for _, w := range v.sup.all() {
 		if v.timers[w] == nil && w.proc.Stopped() {
 			v.timers[w] = time.AfterFunc(limit, func() {
-				if w.proc.Stopped() && !w.slot.Busy() { // the hung watch ends one that does something
+				if w.proc.Stopped() && !w.slot.Calling() { // the hung watch ends one that runs a call
 					w.kill(wire.ExitHung, fmt.Sprintf("it was stopped by a signal for HungTimeout (%v)", limit))
 				}
 			})

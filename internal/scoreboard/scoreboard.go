@@ -138,6 +138,12 @@ func (s *Slot) Busy() bool {
 	return st != Idle && st != Free
 }
 
+// Calling reports whether the worker runs a handler or a CheckoutDone hook.
+func (s *Slot) Calling() bool {
+	st := State(s.state.Load())
+	return st == Running || st == Hook
+}
+
 // Watch asks the worker to wake the server's watch when it next begins something, or takes that back. A watch that goes
 // to sleep asks first and looks then, as the worker begins first and looks then: one of them sees the other.
 func (s *Slot) Watch(on bool) {
