@@ -23,11 +23,18 @@ type Stat struct {
 	Ends map[string]int64
 	// LastError is why the last try to have a worker failed; nil after a success.
 	LastError error
+
+	// Wait is how long those waited for a worker who came for one: 0 if there was an idle one, and those whose wait ended
+	// without one too. Who was refused did not wait.
+	Wait Histogram
+	// Run is how long handlers ran, as wire.Cost.Run tells it, of all calls that were sent.
+	Run Histogram
 }
 
 // counters are what Stat counts. The pool's mu guards them.
 type counters struct {
 	checkouts, waited, canceled, timeouts, refused, connects, failures int64
+	served                                                             int64 // of waited, those that got a worker
 	ends                                                               map[string]int64
 }
 
@@ -58,6 +65,8 @@ func (p *Pool) Stat() *Stat {
 		Failures:   p.stat.failures,
 		Ends:       maps.Clone(p.stat.ends),
 		LastError:  p.fails.last,
+		Wait:       p.waits.histogram(p.stat.checkouts - p.stat.served),
+		Run:        p.runs.histogram(0),
 	}
 	return s
 }
