@@ -56,6 +56,14 @@ func (c *Checkout) Call(ctx context.Context, reply any, method string, args ...a
 // Do runs the call behind those queued before it, and waits for its end. If one of them fails the call isn't run: its
 // error is then a *SkippedError. After Release it returns ErrClosed.
 func (c *Checkout) Do(ctx context.Context, call *wire.Call) error {
+	if p := c.v.p; p.config.Observer != nil {
+		return p.observed(ctx, call, c.do)
+	}
+	return c.do(ctx, call)
+}
+
+// do is Do without an observer.
+func (c *Checkout) do(ctx context.Context, call *wire.Call) error {
 	c.mu.Lock()
 	if err := c.unusable(); err != nil {
 		c.mu.Unlock()
@@ -130,18 +138,23 @@ func (c *Checkout) leave(t *turn) bool {
 // Go queues the call behind those before it and returns at once. See Do.
 func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
+	p := c.v.p
+	if p.config.Observer != nil {
+		ctx = p.callStart(ctx, call)
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err := c.unusable(); err != nil {
-		call.Finish(err)
+		c.mu.Unlock()
+		p.finish(ctx, call, err)
 		return
 	}
+	defer c.mu.Unlock()
 	t := &turn{call: call, ctx: ctx, queued: now(), w: c.handle.w}
 	if c.running {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(c.tired(t))
+				p.finish(ctx, call, c.tired(t))
 			}
 		})
 		return
@@ -151,7 +164,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 }
 
 func (c *Checkout) runTurn(t *turn) {
-	t.call.Finish(c.run(t.ctx, t.w, t.call, t.queued))
+	c.v.p.finish(t.ctx, t.call, c.run(t.ctx, t.w, t.call, t.queued))
 }
 
 // run runs a call whose turn it is, and lets the next one run. The call was queued at the given time, or not at all.
@@ -219,17 +232,24 @@ func (c *Checkout) next() {
 
 // skip ends all that is queued, because a call has failed. The caller holds mu.
 func (c *Checkout) skip(err error) {
+	var begun []*turn // by Go
 	for _, t := range c.rare.queue {
-		skipped := &SkippedError{Method: t.call.Method, Err: err}
+		t.err = &SkippedError{Method: t.call.Method, Err: err}
 		if t.begin != nil {
-			t.err = skipped
 			close(t.begin)
 		} else {
 			t.stop()
-			t.call.Finish(skipped)
+			begun = append(begun, t)
 		}
 	}
 	c.rare.queue = nil
+	switch {
+	case len(begun) == 0:
+	case c.v.p.config.Observer == nil:
+		c.finish(begun)
+	default: // the observer may take its time, and mu
+		go c.finish(begun)
+	}
 }
 
 // Abort ends the worker. The running call and all later ones end with err, or with ErrAborted if err is nil. After
@@ -250,15 +270,16 @@ func (c *Checkout) Abort(err error) {
 // those queued behind it, and the worker is ended.
 func (c *Checkout) Release() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	again := c.released
+	c.released = true
 	switch {
-	case c.released:
+	case again:
 	case !c.running:
 		c.giveBack(c.handle.w)
 	case c.rare == nil || c.rare.err == nil:
 		c.stop(endReleased, "its checkout was released during a call", ErrClosed)
 	}
-	c.released = true
-	c.mu.Unlock()
 }
 
 // stop ends the worker, for the reason that Stat counts and the one that its Exit tells. err sticks. The caller holds

@@ -41,6 +41,8 @@ type Config struct {
 	Measure bool
 	// Logger gets what handlers log, and the pool's own records. Nil drops them.
 	Logger hclog.Logger
+	// Observer is told of calls, waits, checkouts and workers. Nil costs nothing. It must not be changed after New.
+	Observer *Observer
 }
 
 // CheckoutConfig overrides the pool's settings for a View. A zero field changes nothing.

@@ -17,7 +17,7 @@ var (
 	ErrClosed = errors.New("bullpen: the pool or checkout is closed")
 	// ErrAborted is what Abort(nil) ends a checkout with.
 	ErrAborted = errors.New("bullpen: the checkout was aborted")
-	// errPanicked is what ends a checkout under whose call the app's own code has panicked.
+	// errPanicked is what ends a checkout, and what the observer is told, when the app's own code has panicked under a call.
 	errPanicked = errors.New("bullpen: a call on the checkout panicked in the app, in an argument's encoding or the logger")
 	// ErrServerGone says that the server process has ended for good, and with it its workers.
 	ErrServerGone = wire.ErrServerGone

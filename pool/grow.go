@@ -68,6 +68,7 @@ func (p *Pool) connect(leaving *worker) {
 		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
 		p.stat.connects++
+		p.noteConnected(w)
 		w.leased = true // until it is delivered
 		p.deliver(w)
 		p.grow()

@@ -35,8 +35,9 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that connect or settle; added to under mu, and not once closed is set
 
-	waits durations // of those who were in the queue
-	runs  durations
+	waits   durations // of those who were in the queue
+	runs    durations
+	notices notices
 
 	// mu guards all below. Nothing that can block is done under it.
 	mu         sync.Mutex
@@ -161,6 +162,14 @@ func (p *Pool) expire() {
 
 // await waits for the turn of w. It returns the present time.
 func (p *Pool) await(ctx context.Context, w *waiter) (*worker, instant, error) {
+	if p.config.Observer != nil {
+		return p.awaitObserved(ctx, w)
+	}
+	return p.stand(ctx, w)
+}
+
+// stand is await without an observer.
+func (p *Pool) stand(ctx context.Context, w *waiter) (*worker, instant, error) {
 	g, cause := w.wait(ctx)
 	at := now()
 	p.waits.add(at.since(w.start))
@@ -325,11 +334,21 @@ func (p *Pool) drop(w *worker, reason string) {
 	if !w.counted && reason != "" {
 		w.counted = true
 		p.stat.end(reason)
+		p.noteEnded(w, reason)
 	}
 }
 
 // release takes a worker back after a checkout, and retires it if it has to go.
 func (p *Pool) release(w *worker) {
+	if w.observed != nil {
+		defer p.takeBack(w) // whatever panics
+		p.checkoutEnd(w, w.spent())
+		return
+	}
+	p.takeBack(w)
+}
+
+func (p *Pool) takeBack(w *worker) {
 	if w.tell() {
 		p.settle(w)
 		return

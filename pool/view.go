@@ -51,6 +51,14 @@ func (p *Pool) Do(ctx context.Context, call *wire.Call) error {
 
 // Do runs the call on the next free worker. See Pool.Do.
 func (v *View) Do(ctx context.Context, call *wire.Call) error {
+	if v.p.config.Observer != nil {
+		return v.p.observed(ctx, call, v.run)
+	}
+	return v.run(ctx, call)
+}
+
+// run is Do without an observer of calls.
+func (v *View) run(ctx context.Context, call *wire.Call) error {
 	start := now()
 	w, at, err := v.p.acquire(ctx, start, v.s.timeout)
 	return v.do(ctx, call, start, at, w, err)
@@ -82,6 +90,9 @@ func unread(err error) bool {
 
 // once runs the call on w, and releases it.
 func (v *View) once(ctx context.Context, call *wire.Call, start, at instant, w *worker) error {
+	if v.p.config.Observer != nil {
+		v.p.checkoutStart(ctx, w)
+	}
 	returned := false
 	defer func() {
 		if !returned { // by a panic in the caller's own code
@@ -111,6 +122,9 @@ func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.own.Go(ctx, call) }
 // Go runs the call on the next free worker, and returns at once. See Pool.Go.
 func (v *View) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
+	if v.p.config.Observer != nil {
+		ctx = v.p.callStart(ctx, call)
+	}
 	start := now()
 	w, wait, err := v.p.enter(start, v.s.timeout)
 	go func() {
@@ -118,7 +132,7 @@ func (v *View) Go(ctx context.Context, call *wire.Call) {
 		if wait != nil {
 			w, at, err = v.p.await(ctx, wait)
 		}
-		call.Finish(v.do(ctx, call, start, at, w, err))
+		v.p.finish(ctx, call, v.do(ctx, call, start, at, w, err))
 	}()
 }
 
@@ -146,6 +160,9 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	w, _, err := v.p.acquire(ctx, 0, v.s.timeout)
 	if err != nil {
 		return nil, err
+	}
+	if v.p.config.Observer != nil {
+		v.p.checkoutStart(ctx, w)
 	}
 	c := &Checkout{v: v, handle: w.handle, pid: int32(w.pid())}
 	w.handle = nil

@@ -37,6 +37,8 @@ type worker struct {
 	method  atomic.Pointer[string] // of the call that runs, or the last one
 	since   atomic.Int64           // an instant: when the checkout began, as far as anybody has looked; 0 if nobody has
 
+	observed context.Context // of the checkout, for its observer; nil without one
+
 	// The pool's mu guards all below.
 	leased   bool    // checked out, or on its way to it
 	idleAt   instant // 0 if nobody wants to know
@@ -144,6 +146,9 @@ var over = func() context.Context {
 
 // lost reclaims the worker of a Checkout that was dropped without Release.
 func (p *Pool) lost(w *worker) {
+	if w.observed != nil {
+		p.checkoutEnd(w, endLost)
+	}
 	if p.ctx.Err() != nil { // Close has ended the worker
 		p.discard(w, endClosed)
 		return
