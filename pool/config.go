@@ -39,7 +39,8 @@ type Config struct {
 	MaxMessage int64
 	// Measure has workers measure all calls, as wire.Call.Measure does for one. Default: those that ask for it.
 	Measure bool
-	// Logger gets what handlers log, and the pool's own records. Nil drops them.
+	// Logger gets what handlers log, and the pool's own records. Default: the dialer's, which for a forkserver.Process is
+	// its Config.Logger, or none. hclog.NewNullLogger() drops them.
 	Logger hclog.Logger
 	// Observer is told of calls, waits, checkouts and workers. Nil costs nothing. It must not be changed after New.
 	Observer *Observer
@@ -80,6 +81,9 @@ func (c Config) withDefaults(d Dialer) Config {
 	}
 	if c.MaxMessage < 0 {
 		c.MaxMessage = 2 << 30
+	}
+	if l, ok := d.(interface{ Logger() hclog.Logger }); ok && c.Logger == nil {
+		c.Logger = l.Logger()
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

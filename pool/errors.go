@@ -45,7 +45,7 @@ func (e *WorkerDiedError) Error() string {
 		fmt.Fprintf(&b, " under %q", e.Method)
 	}
 	fmt.Fprintf(&b, ": it %s", e.Exit)
-	if line := firstLine(e.Exit.Stderr()); line != "" {
+	if line := e.Exit.Headline(); line != "" {
 		fmt.Fprintf(&b, " (stderr: %s)", line)
 	}
 	return b.String()
@@ -56,15 +56,6 @@ func (e *WorkerDiedError) Unwrap() error { return e.Err }
 
 // SafeToRetry reports whether the worker provably never read the call.
 func (e *WorkerDiedError) SafeToRetry() bool { return e.Unread }
-
-func firstLine(s string) string {
-	s = strings.TrimSpace(s)
-	line, _, _ := strings.Cut(s, "\n")
-	if len(line) > 200 {
-		line = line[:200] + "…"
-	}
-	return line
-}
 
 // TimeoutError says that a call or a checkout took longer than Timeout, or than its context's deadline allowed. It
 // matches context.DeadlineExceeded.
