@@ -14,14 +14,13 @@ import (
 // States: free → running (a call) → free … → ended (Release). An error that ends the worker (its death, a timeout,
 // Abort) sticks: every later call returns it.
 type Checkout struct {
-	v   *View
-	mu  sync.Mutex // guards all below but pid
-	pid int32
-
+	mu       sync.Mutex // guards all below but pid
+	handle   *handle    // nil once the worker was given back
+	rare     *checkout  // what most checkouts never have
+	pid      int32
 	running  bool
 	released bool
-	handle   *handle   // nil once the worker was given back
-	rare     *checkout // what most checkouts never have
+	observed bool // the pool has an observer; never changes
 }
 
 // checkout is the part of a Checkout that most don't need: a Checkout is made for every use of a worker, and a small one is
@@ -56,7 +55,7 @@ func (c *Checkout) Call(ctx context.Context, reply any, method string, args ...a
 // Do runs the call behind those queued before it, and waits for its end. If one of them fails the call isn't run: its
 // error is then a *SkippedError. After Release it returns ErrClosed.
 func (c *Checkout) Do(ctx context.Context, call *wire.Call) error {
-	if p := c.v.p; p.config.Observer != nil {
+	if p := c.observer(); p != nil {
 		return p.observed(ctx, call, c.do)
 	}
 	return c.do(ctx, call)
@@ -99,6 +98,7 @@ func (c *Checkout) unusable() error {
 
 // waitTurn queues the call, waits until it may run, and runs it. The caller holds mu; waitTurn unlocks it.
 func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
+	p := c.handle.w.pool
 	t := &turn{call: call, ctx: ctx, queued: now(), begin: make(chan struct{})}
 	c.more().queue = append(c.more().queue, t)
 	c.mu.Unlock()
@@ -106,7 +106,7 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.tired(t)
+			return p.tired(t)
 		}
 		<-t.begin // its turn came at the same moment
 	}
@@ -117,10 +117,10 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 }
 
 // tired returns the error of a call whose context has ended before its turn came.
-func (c *Checkout) tired(t *turn) error {
+func (p *Pool) tired(t *turn) error {
 	at := now()
 	t.call.Cost.Queued = at.since(t.queued)
-	return c.v.p.late(t.ctx, t.call.Method, 0, at, t.queued)
+	return p.late(t.ctx, t.call.Method, 0, at, t.queued)
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
@@ -138,14 +138,17 @@ func (c *Checkout) leave(t *turn) bool {
 // Go queues the call behind those before it and returns at once. See Do.
 func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
-	p := c.v.p
-	if p.config.Observer != nil {
+	p := c.observer()
+	if p != nil {
 		ctx = p.callStart(ctx, call)
 	}
 	c.mu.Lock()
 	if err := c.unusable(); err != nil {
 		c.mu.Unlock()
-		p.finish(ctx, call, err)
+		if p != nil {
+			p.callEnd(ctx, call, err)
+		}
+		call.Finish(err)
 		return
 	}
 	defer c.mu.Unlock()
@@ -154,7 +157,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				p.finish(ctx, call, c.tired(t))
+				t.w.pool.finish(ctx, call, t.w.pool.tired(t))
 			}
 		})
 		return
@@ -164,7 +167,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 }
 
 func (c *Checkout) runTurn(t *turn) {
-	c.v.p.finish(t.ctx, t.call, c.run(t.ctx, t.w, t.call, t.queued))
+	t.w.pool.finish(t.ctx, t.call, c.run(t.ctx, t.w, t.call, t.queued))
 }
 
 // run runs a call whose turn it is, and lets the next one run. The call was queued at the given time, or not at all.
@@ -177,7 +180,7 @@ func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued i
 		}
 	}()
 	at := now()
-	err = w.call(ctx, call, &c.v.s, at, at, false)
+	err = w.call(ctx, call, &c.handle.view.s, at, at, false)
 	if queued != 0 {
 		call.Cost.Queued = at.since(queued)
 	}
@@ -245,10 +248,10 @@ func (c *Checkout) skip(err error) {
 	c.rare.queue = nil
 	switch {
 	case len(begun) == 0:
-	case c.v.p.config.Observer == nil:
-		c.finish(begun)
+	case !c.observed:
+		finish(begun)
 	default: // the observer may take its time, and mu
-		go c.finish(begun)
+		go finish(begun)
 	}
 }
 
@@ -296,5 +299,6 @@ func (c *Checkout) stop(reason, detail string, err error) {
 // giveBack returns the worker, which no call uses, to the pool. The caller holds mu.
 func (c *Checkout) giveBack(w *worker) {
 	w.handle, c.handle = c.handle, nil
+	w.handle.view = nil
 	w.pool.release(w)
 }

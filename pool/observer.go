@@ -19,7 +19,7 @@ import (
 // but not the checkout that they are told about. If one panics, the panic is the caller's, and the worker goes back to the
 // pool.
 type Observer struct {
-	// CallStart is called by Do and Go before anything else. The context that it returns is the call's, with its end. It may
+	// CallStart is called by Do and Go before anything else, but not for a call on a checkout that was released. The context that it returns is the call's, with its end. It may
 	// put a larger copy of the call's Meta in its place, which the handler then gets; the map itself is the caller's.
 	CallStart func(context.Context, CallStart) context.Context
 	// CallEnd is called when the call has ended, before its caller hears of it.
@@ -104,6 +104,19 @@ func (p *Pool) observed(ctx context.Context, call *wire.Call, run func(context.C
 	return err
 }
 
+// observer returns the pool if its observer is to be told of the checkout's calls, or nil. The checkout must not be locked.
+func (c *Checkout) observer() *Pool {
+	if !c.observed {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.handle == nil { // released
+		return nil
+	}
+	return c.handle.w.pool
+}
+
 func (p *Pool) callStart(ctx context.Context, call *wire.Call) context.Context {
 	if f := p.config.Observer.CallStart; f != nil {
 		return either(f(ctx, CallStart{p.config.Name, call}), ctx)
@@ -126,9 +139,9 @@ func (p *Pool) finish(ctx context.Context, call *wire.Call, err error) {
 }
 
 // finish ends calls that Go has queued, and that were skipped.
-func (c *Checkout) finish(begun []*turn) {
+func finish(begun []*turn) {
 	for _, t := range begun {
-		c.v.p.finish(t.ctx, t.call, t.err)
+		t.w.pool.finish(t.ctx, t.call, t.err)
 	}
 }
 

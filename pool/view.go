@@ -161,11 +161,12 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.p.config.Observer != nil {
+	observed := v.p.config.Observer != nil
+	if observed {
 		v.p.checkoutStart(ctx, w)
 	}
-	c := &Checkout{v: v, handle: w.handle, pid: int32(w.pid())}
-	w.handle = nil
+	c := &Checkout{handle: w.handle, pid: int32(w.pid()), observed: observed}
+	c.handle.view, w.handle = v, nil
 	return c, nil
 }
 
