@@ -16,8 +16,8 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// burn uses so much processor time.
-var burn = server.Handle(plain, "burn", func(_ context.Context, d time.Duration) (wire.None, error) {
+// The method "burn" uses so much processor time.
+var _ = server.Handle(plain, "burn", func(_ context.Context, d time.Duration) (wire.None, error) {
 	for begin := used(); used()-begin < d; {
 	}
 	return wire.None{}, nil
@@ -29,8 +29,8 @@ func used() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// occupy writes to so many bytes.
-var occupy = server.Handle(plain, "occupy", func(_ context.Context, n int) (byte, error) {
+// The method "occupy" writes to so many bytes.
+var _ = server.Handle(plain, "occupy", func(_ context.Context, n int) (byte, error) {
 	b := make([]byte, n)
 	for i := 0; i < n; i += 4096 {
 		b[i] = 1

@@ -31,7 +31,7 @@ var talkative = server.NewService("talkative", server.Hooks{Setup: func(ctx cont
 	return nil
 }})
 
-var talk = server.Handle0(talkative, "talk", func(ctx context.Context) (wire.None, error) {
+var _ = server.Handle0(talkative, "talk", func(ctx context.Context) (wire.None, error) {
 	fmt.Println("on stdout")
 	fmt.Fprintln(os.Stderr, "on stderr")
 	server.Logger(ctx).Trace("in the handler", "cups", 3)

@@ -106,7 +106,7 @@ func (e *Exit) Headline() string {
 	text := strings.TrimSpace(e.Stderr())
 	line, _, _ := strings.Cut(text, "\n")
 	for l := range strings.Lines(text) {
-		if strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") || strings.HasPrefix(l, "SIG") {
+		if crashLine(l) {
 			line = strings.TrimSpace(l)
 			break
 		}
@@ -115,4 +115,14 @@ func (e *Exit) Headline() string {
 		line = strings.ToValidUTF8(line[:200], "") + "…"
 	}
 	return line
+}
+
+// crashLine reports whether a crash of Go's begins with such a line.
+func crashLine(line string) bool {
+	for _, mark := range []string{"panic: ", "fatal error: ", "runtime: ", "SIG"} {
+		if strings.HasPrefix(line, mark) {
+			return true
+		}
+	}
+	return false
 }
