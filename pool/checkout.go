@@ -273,7 +273,17 @@ func (c *Checkout) Abort(err error) {
 // those queued behind it, and the worker is ended.
 func (c *Checkout) Release() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	if c.observed { // it may panic
+		defer c.mu.Unlock()
+		c.release()
+		return
+	}
+	c.release()
+	c.mu.Unlock()
+}
+
+// release is Release. The caller holds mu.
+func (c *Checkout) release() {
 	again := c.released
 	c.released = true
 	switch {

@@ -211,6 +211,12 @@ func (p *Pool) checkoutStart(ctx context.Context, w *worker) {
 	w.observed = inside
 }
 
+// releaseObserved tells the observer that w is given back, and takes it back, whatever panics.
+func (p *Pool) releaseObserved(w *worker) {
+	defer p.release(w)
+	p.checkoutEnd(w, w.spent())
+}
+
 // checkoutEnd tells the observer that w is given back.
 func (p *Pool) checkoutEnd(w *worker, reason string) {
 	ctx := w.observed

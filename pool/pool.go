@@ -35,10 +35,6 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that connect or settle; added to under mu, and not once closed is set
 
-	waits   durations // of those who were in the queue
-	runs    durations
-	notices notices
-
 	// mu guards all below. Nothing that can block is done under it.
 	mu         sync.Mutex
 	workers    map[*worker]struct{} // all but those that are leaving
@@ -53,6 +49,11 @@ type Pool struct {
 	shutting   bool
 	drained    chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
 	stat       counters
+
+	// These guard themselves.
+	waits   durations // of those who were in the queue
+	runs    durations
+	notices notices
 }
 
 // New makes a pool. It returns at once: MinWorkers are connected in the background, and the server need not be up yet.
@@ -341,14 +342,9 @@ func (p *Pool) drop(w *worker, reason string) {
 // release takes a worker back after a checkout, and retires it if it has to go.
 func (p *Pool) release(w *worker) {
 	if w.observed != nil {
-		defer p.takeBack(w) // whatever panics
-		p.checkoutEnd(w, w.spent())
+		p.releaseObserved(w)
 		return
 	}
-	p.takeBack(w)
-}
-
-func (p *Pool) takeBack(w *worker) {
 	if w.tell() {
 		p.settle(w)
 		return

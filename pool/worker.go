@@ -31,13 +31,12 @@ type worker struct {
 
 	asking    context.Context // ends when nobody wants to know any more how the worker died
 	endAsking context.CancelFunc
+	observed  context.Context // of the checkout, for its observer; nil without one
 
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
 	method  atomic.Pointer[string] // of the call that runs, or the last one
 	since   atomic.Int64           // an instant: when the checkout began, as far as anybody has looked; 0 if nobody has
-
-	observed context.Context // of the checkout, for its observer; nil without one
 
 	// The pool's mu guards all below.
 	leased   bool    // checked out, or on its way to it
