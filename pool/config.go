@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -39,6 +40,8 @@ type Config struct {
 	MaxMessage int64
 	// Logger gets what handlers log, and the pool's own records. Nil drops them.
 	Logger hclog.Logger
+
+	untimed bool // somebody debugs: there is no Timeout, and a canceled handler has all the time it wants
 }
 
 // CheckoutConfig overrides the pool's settings for a View. A zero field changes nothing.
@@ -60,6 +63,11 @@ func (c Config) withDefaults(d Dialer) Config {
 		}
 	}
 	setDefault(&c.MaxWorkers, 20)
+	if m, ok := d.(interface{ MaxWorkers() int }); ok { // it has no more
+		if limit := m.MaxWorkers(); limit > 0 && (c.MaxWorkers == 0 || c.MaxWorkers > limit) {
+			c.MaxWorkers = limit
+		}
+	}
 	setDefault(&c.MinWorkers, 2)
 	if c.MaxWorkers > 0 {
 		c.MinWorkers = min(c.MinWorkers, c.MaxWorkers)
@@ -74,6 +82,10 @@ func (c Config) withDefaults(d Dialer) Config {
 	}
 	if c.MaxMessage < 0 {
 		c.MaxMessage = 2 << 30
+	}
+	if notimeouts.On() {
+		c.Timeout, c.untimed = 0, true
+		notimeouts.Warn(c.Logger, "pool", c.Name)
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
