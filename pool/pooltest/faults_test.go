@@ -120,9 +120,12 @@ func TestSlow(t *testing.T) {
 
 func TestSlowAboveTimeout(t *testing.T) {
 	eachDialer(t, func(t *testing.T, d pool.Dialer, kind wire.Kind) {
-		p := newPool(t, pooltest.Inject(d, pooltest.Fault{Kind: pooltest.Slow, Delay: time.Hour, Call: 1}), pool.Config{Wire: kind})
+		p := newPool(t, pooltest.Inject(d, pooltest.Fault{Kind: pooltest.Slow, Delay: time.Hour, Method: "pid"}), pool.Config{Wire: kind})
+		if n, err := one(t, p); n != 0 { // there is a worker now
+			t.Errorf("call %d: %v", n, err)
+		}
 		var timeout *pool.TimeoutError
-		if _, err := echo.Call(t.Context(), p.With(pool.CheckoutConfig{Timeout: 100 * time.Millisecond}), "x"); !errors.As(err, &timeout) {
+		if _, err := pid.Call(t.Context(), p.With(pool.CheckoutConfig{Timeout: 100 * time.Millisecond})); !errors.As(err, &timeout) || timeout.Ran == 0 {
 			t.Errorf("a call that is slow: %v", err)
 		}
 		if n, err := one(t, p); n != 0 {

@@ -42,18 +42,8 @@ var svc = server.NewService("pooltest", server.Hooks{
 		}
 		return nil
 	},
-	CheckoutDone: func(context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
-		released++
-		return nil
-	},
+	CheckoutDone: func(context.Context) error { return nil }, // so that releases are acknowledged
 })
-
-var (
-	mu       sync.Mutex // guards released
-	released int
-)
 
 var (
 	echo  = server.Handle(svc, "echo", func(_ context.Context, s string) (string, error) { return s, nil })
@@ -71,19 +61,25 @@ var (
 		<-ctx.Done()
 		return wire.None{}, ctx.Err()
 	})
-	// deaf waits for the channel that a test has made, whatever its context says. In a process there is none: it waits
-	// for ever.
+	// deaf says that it has begun, and waits for the end that a test gives, whatever its context says.
 	deaf = server.Handle(svc, "deaf", func(_ context.Context, key string) (wire.None, error) {
-		c, ok := deafs.Load(key)
-		if !ok {
-			select {}
-		}
-		<-c.(chan struct{})
+		v, _ := gates.Load(key)
+		close(v.(gate).begun)
+		<-v.(gate).end
 		return wire.None{}, nil
 	})
-	deafs sync.Map
+	gates sync.Map // the test's name → gate
 	bulk  = server.Handle(svc, "bulk", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 )
+
+// gate is how a test and a handler in its process meet.
+type gate struct{ begun, end chan struct{} }
+
+func newGate(t *testing.T) gate {
+	g := gate{make(chan struct{}), make(chan struct{})}
+	gates.Store(t.Name(), g)
+	return g
+}
 
 // inProcess returns a dialer that is closed at the test's end.
 func inProcess(t *testing.T, c pooltest.Config) *pooltest.Dialer {

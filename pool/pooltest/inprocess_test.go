@@ -61,16 +61,24 @@ func TestInProcessDoesWhatAWorkerDoes(t *testing.T) {
 	}
 }
 
+// What runs in this process shares its variables.
+var (
+	released int
+	counting = server.NewService("pooltest checkout done", server.Hooks{CheckoutDone: func(context.Context) error { released++; return nil }})
+	releases = server.Handle0(counting, "releases", func(context.Context) (int, error) { return released, nil })
+)
+
 func TestInProcessCheckoutDone(t *testing.T) {
 	t.Parallel()
-	done := 0
-	own := server.NewService("pooltest checkout done", server.Hooks{CheckoutDone: func(context.Context) error { done++; return nil }})
-	nothing := server.Handle0(own, "nothing", func(context.Context) (int, error) { return done, nil })
-	d := pooltest.InProcess(own, pooltest.Config{}) // declared here: no process has to find it
+	d := pooltest.InProcess(counting, pooltest.Config{})
 	defer d.Close()
 	p := newPool(t, d, pool.Config{})
-	for want := range 3 {
-		if got, err := nothing.Call(t.Context(), p); err != nil || got != want {
+	first, err := releases.Call(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := first + 1; want < first+4; want++ {
+		if got, err := releases.Call(t.Context(), p); err != nil || got != want {
 			t.Errorf("after %d releases the hook has run %d times, %v", want, got, err)
 		}
 	}
@@ -90,9 +98,8 @@ func TestInProcessCancellation(t *testing.T) {
 	}
 
 	q := newPool(t, inProcess(t, pooltest.Config{}), pool.Config{})
-	c := make(chan struct{})
-	deafs.Store(t.Name(), c)
-	defer close(c)
+	g := newGate(t)
+	defer close(g.end)
 	_, err = deaf.Call(t.Context(), q.With(pool.CheckoutConfig{Timeout: 50 * time.Millisecond}), t.Name())
 	var timeout *pool.TimeoutError
 	if !errors.As(err, &timeout) || timeout.Ran == 0 || timeout.Kept {
@@ -116,6 +123,11 @@ func TestInProcessGoexit(t *testing.T) {
 	}
 }
 
+var (
+	command = server.NewCommand("pooltest command", server.Command{Args: []string{"true"}})
+	twin    = server.NewService("pooltest", server.Hooks{}) // the name is taken
+)
+
 func TestInProcessMistakes(t *testing.T) {
 	t.Parallel()
 	var setup *wire.SetupError
@@ -123,12 +135,11 @@ func TestInProcessMistakes(t *testing.T) {
 	if _, err := echo.Call(t.Context(), p, ""); !errors.As(err, &setup) || setup.Code != "NOSETUP" {
 		t.Errorf("a failing Setup: %v", err)
 	}
-	command := server.NewCommand("pooltest command", server.Command{Args: []string{"true"}})
 	for name, d := range map[string]*pooltest.Dialer{
 		"a command":           pooltest.InProcess(command, pooltest.Config{}),
 		"no service":          pooltest.InProcess(nil, pooltest.Config{}),
 		"unencodable data":    pooltest.InProcess(svc, pooltest.Config{SetupData: make(chan int)}),
-		"two of the same":     pooltest.InProcess(server.NewService("pooltest", server.Hooks{}), pooltest.Config{}),
+		"two of the same":     pooltest.InProcess(twin, pooltest.Config{}),
 		"a dialer was closed": closed(t),
 	} {
 		if _, err := echo.Call(t.Context(), newPool(t, d, pool.Config{}), ""); !errors.Is(err, pool.ErrServerGone) {
@@ -150,19 +161,9 @@ func TestInProcessClose(t *testing.T) {
 	t.Parallel()
 	d := pooltest.InProcess(svc, pooltest.Config{Workers: 2, CancelGrace: 50 * time.Millisecond})
 	p := newPool(t, d, pool.Config{})
-	c := make(chan struct{})
-	deafs.Store(t.Name(), c)
+	g := newGate(t)
 	heard, unheard := wait.Go(t.Context(), p), deaf.Go(t.Context(), p, t.Name())
-	for p.Stat().Acquired < 2 { // sent is not told otherwise
-		time.Sleep(time.Millisecond)
-	}
-	for _, w := range []interface{ Done() <-chan struct{} }{heard, unheard} {
-		select {
-		case <-w.Done():
-			t.Error("a call has ended before Close")
-		case <-time.After(20 * time.Millisecond): // for the handler to begin; it ends in the same way if it has not
-		}
-	}
+	<-g.begun
 	if err := d.Close(); err == nil || !strings.Contains(err.Error(), "1 handlers") {
 		t.Errorf("Close: %v", err)
 	}
@@ -173,7 +174,7 @@ func TestInProcessClose(t *testing.T) {
 	if _, err := unheard.Wait(); !errors.As(err, &died) || died.Exit.Reason != wire.ExitShutdown {
 		t.Errorf("the call that was not heard: %v", err)
 	}
-	close(c)
+	close(g.end)
 }
 
 // Workers that are replaced, by MaxCheckouts or after errors, come one after the other.
