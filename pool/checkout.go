@@ -14,14 +14,12 @@ import (
 // States: free → running (a call) → free … → ended (Release). An error that ends the worker (its death, a timeout,
 // Abort) sticks: every later call returns it.
 type Checkout struct {
-	v   *View
-	mu  sync.Mutex // guards all below but pid
-	pid int32
-
+	mu       sync.Mutex // guards all below but pid
+	handle   *handle    // nil once the worker was given back
+	rare     *checkout  // what most checkouts never have
+	pid      int32
 	running  bool
 	released bool
-	handle   *handle   // nil once the worker was given back
-	rare     *checkout // what most checkouts never have
 }
 
 // checkout is the part of a Checkout that most don't need: a Checkout is made for every use of a worker, and a small one is
@@ -91,6 +89,7 @@ func (c *Checkout) unusable() error {
 
 // waitTurn queues the call, waits until it may run, and runs it. The caller holds mu; waitTurn unlocks it.
 func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
+	p := c.handle.w.pool
 	t := &turn{call: call, ctx: ctx, queued: now(), begin: make(chan struct{})}
 	c.more().queue = append(c.more().queue, t)
 	c.mu.Unlock()
@@ -98,7 +97,7 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.v.p.late(ctx, call.Method, 0, now(), t.queued)
+			return p.late(ctx, call.Method, 0, now(), t.queued)
 		}
 		<-t.begin // its turn came at the same moment
 	}
@@ -134,7 +133,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(c.v.p.late(ctx, call.Method, 0, now(), t.queued))
+				call.Finish(t.w.pool.late(ctx, call.Method, 0, now(), t.queued))
 			}
 		})
 		return
@@ -157,7 +156,7 @@ func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued i
 		}
 	}()
 	at := now()
-	err = w.call(ctx, call, &c.v.s, at, at, false)
+	err = w.call(ctx, call, &c.handle.view.s, at, at, false)
 	if queued != 0 {
 		call.Cost.Queued = at.since(queued)
 	}
@@ -268,5 +267,6 @@ func (c *Checkout) stop(reason, detail string, err error) {
 // giveBack returns the worker, which no call uses, to the pool. The caller holds mu.
 func (c *Checkout) giveBack(w *worker) {
 	w.handle, c.handle = c.handle, nil
+	w.handle.view = nil
 	w.pool.release(w)
 }

@@ -281,7 +281,9 @@ func (p *Pool) assign(w *worker) *waiter {
 // lease begins a checkout of w. The caller holds mu.
 func (p *Pool) lease(w *worker) {
 	w.leased = true
-	w.since.Store(0)
+	if w.since.Load() != 0 {
+		w.since.Store(0)
+	}
 	w.checkouts++
 	w.failed = false
 	p.stat.checkouts++
