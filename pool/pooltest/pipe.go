@@ -38,23 +38,23 @@ func (h *half) change(f func()) {
 }
 
 // take reads what is there. If it returns nothing, wait for a change, or the deadline.
-func (h *half) take(p []byte) (n int, err error, changed <-chan struct{}, deadline time.Time) {
+func (h *half) take(p []byte) (n int, changed <-chan struct{}, deadline time.Time, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closed:
-		return 0, net.ErrClosed, nil, deadline
+		err = net.ErrClosed
 	case !h.deadline.IsZero() && !time.Now().Before(h.deadline):
-		return 0, os.ErrDeadlineExceeded, nil, deadline
+		err = os.ErrDeadlineExceeded
 	case len(h.buf) > 0:
 		n = copy(p, h.buf)
 		if h.buf = h.buf[n:]; len(h.buf) == 0 {
 			h.buf = nil
 		}
 	case h.ended:
-		return 0, io.EOF, nil, deadline
+		err = io.EOF
 	}
-	return n, nil, h.changed, h.deadline
+	return n, h.changed, h.deadline, err
 }
 
 // pipeEnd is one end.
@@ -62,7 +62,7 @@ type pipeEnd struct{ in, out *half }
 
 func (e *pipeEnd) Read(p []byte) (int, error) {
 	for {
-		n, err, changed, deadline := e.in.take(p)
+		n, changed, deadline, err := e.in.take(p)
 		if n > 0 || err != nil || len(p) == 0 {
 			return n, err
 		}
