@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -44,6 +45,8 @@ type Config struct {
 	Logger hclog.Logger
 	// Observer is told of calls, waits, checkouts and workers. Nil costs nothing. It must not be changed after New.
 	Observer *Observer
+
+	untimed bool // somebody debugs: there is no Timeout, and a canceled handler has all the time it wants
 }
 
 // CheckoutConfig overrides the pool's settings for a View. A zero field changes nothing.
@@ -67,6 +70,11 @@ func (c Config) withDefaults(d Dialer) Config {
 		}
 	}
 	setDefault(&c.MaxWorkers, 20)
+	if m, ok := d.(interface{ MaxWorkers() int }); ok { // it has no more
+		if limit := m.MaxWorkers(); limit > 0 && (c.MaxWorkers == 0 || c.MaxWorkers > limit) {
+			c.MaxWorkers = limit
+		}
+	}
 	setDefault(&c.MinWorkers, 2)
 	if c.MaxWorkers > 0 {
 		c.MinWorkers = min(c.MinWorkers, c.MaxWorkers)
@@ -84,6 +92,10 @@ func (c Config) withDefaults(d Dialer) Config {
 	}
 	if l, ok := d.(interface{ Logger() hclog.Logger }); ok && c.Logger == nil {
 		c.Logger = l.Logger()
+	}
+	if notimeouts.On() {
+		c.Timeout, c.untimed = 0, true
+		notimeouts.Warn(c.Logger, "pool", c.Name)
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

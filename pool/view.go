@@ -28,7 +28,7 @@ func (p *Pool) With(c CheckoutConfig) *View { return p.own.With(c) }
 func (v *View) With(c CheckoutConfig) *View {
 	n := *v
 	switch {
-	case c.Timeout > 0:
+	case c.Timeout > 0 && !v.p.config.untimed:
 		n.s.timeout = c.Timeout
 	case c.Timeout < 0:
 		n.s.timeout = 0

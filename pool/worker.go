@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -88,6 +89,9 @@ func (w *worker) greet() error {
 		return w.in.Hello.Setup
 	}
 	w.hello = *w.in.Hello
+	if w.pool.config.untimed {
+		w.hello.Grace = notimeouts.Forever
+	}
 	w.conn.SetMaxOut(w.hello.MaxMessage)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -235,6 +236,9 @@ const (
 
 // awaitTake ends the worker if it doesn't take the connection that it was given. The caller holds mu.
 func (w *child) awaitTake() {
+	if w.sup.limits.CancelGrace == notimeouts.Forever { // it may stand in a debugger
+		return
+	}
 	again := false
 	w.taking = time.AfterFunc(takeWithin, func() {
 		w.mu.Lock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -60,6 +61,9 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 	}
 	s := &supervisor{srv: srv, limits: srv.Limits.withDefaults(), logger: srv.Logger, workers: map[int]*child{},
 		gone: make(chan struct{}), oom: process.NewOOM()}
+	if notimeouts.On() && role.Current() == role.App { // a server process's app has said so
+		notimeouts.Warn(srv.Logger, "service", srv.Service.name)
+	}
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
