@@ -31,6 +31,7 @@ func TestSecretsStayInside(t *testing.T) {
 	p.Call(limited(t), &ignored, "no such method", secret)
 	p.With(pool.CheckoutConfig{Meta: map[string]string{"token": secret}}).Call(limited(t), &ignored, "wrong data", secret)
 
+	tr.ready(t, 2) // the worker, and the standby after it
 	all := inTree(tr.mark)
 	if len(all) < 3 {
 		t.Fatalf("only %d processes in the tree", len(all))

@@ -11,7 +11,7 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-var nap = server.Handle(basic, "nap", func(ctx context.Context, d time.Duration) (wire.None, error) {
+var napping = server.Handle(basic, "nap", func(ctx context.Context, d time.Duration) (wire.None, error) {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():
@@ -41,7 +41,7 @@ func TestCallsThatAreSentAheadAreNotHung(t *testing.T) {
 				if id == 2 {
 					time.Sleep(pause) // the first call's handler must be running, which nobody tells
 				}
-				send(wire.Message{Type: wire.TypeDo, ID: id, Method: "nap", Values: []any{each}})
+				send(wire.Message{Type: wire.TypeDo, ID: id, Method: napping.Name(), Values: []any{each}})
 			}
 			var m wire.Message
 			for id := uint32(0); id <= calls; id++ {

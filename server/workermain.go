@@ -170,6 +170,7 @@ func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, err
 // settleIn does what the first call need not wait for, and then obeys the server while the connection is served. What it
 // tells the server first is in the scoreboard already, should the worker die before.
 func settleIn(w *worker, link *control.Conn, ready bool) {
+	role.DropSignals() // the worker's loop is at it, and is not ready before
 	if ready {
 		w.ready()
 	}
