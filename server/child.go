@@ -168,6 +168,7 @@ func (s *supervisor) start() (_ *child, err error) {
 	if w.proc, err = process.Start(s.spec(w.number, files)); err != nil {
 		return nil, err
 	}
+	s.board.Enlist(w.slotNo, w.number, w.proc.Pid)
 	for i, name := range []string{"stdout", "stderr"} {
 		w.output.Add(1)
 		go w.forward(w.pipes[i], name)
@@ -218,6 +219,7 @@ func (w *child) take(c *connection) bool {
 		return false
 	}
 	w.conn, w.warm = c, w.ready
+	w.sup.board.SetOwner(w.slotNo, w.number, c.owner())
 	return true
 }
 
@@ -262,6 +264,7 @@ func (w *child) untake(c *connection) bool {
 		return false
 	}
 	w.conn = nil
+	w.sup.board.SetOwner(w.slotNo, w.number, scoreboard.Nobody)
 	return true
 }
 
@@ -413,6 +416,7 @@ const (
 func (w *child) wait() {
 	s := w.sup
 	st := w.proc.Wait()
+	s.board.Discharge(w.slotNo) // the pid is free
 	for _, p := range w.pipes { // a descendant that hid from its process group may hold them open
 		p.SetReadDeadline(time.Now().Add(drainFor))
 	}
