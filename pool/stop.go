@@ -48,6 +48,7 @@ func (p *Pool) Close() error {
 	}
 	ends.Wait()
 	p.work.Wait()
+	p.page.Close()
 	return nil
 }
 

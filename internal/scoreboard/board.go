@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,7 @@ func New(service string, app int) (*Board, error) {
 	b.table, b.wanted = (*table)(unsafe.Pointer(&mem[0])), (*asks)(unsafe.Pointer(&wanted[0]))
 	h := &b.table.head
 	h.started, h.server, h.app = Now(), int32(os.Getpid()), int32(app)
+	h.slots, h.asks = Inode(b.file), Inode(b.asks)
 	h.nameLen = uint32(copy(h.name[:], service))
 	h.magic = magic
 	return b, nil
@@ -60,6 +62,19 @@ func mapNew(f *os.File, size int) ([]byte, error) {
 		return nil, err
 	}
 	return unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+}
+
+// Inode tells a file from all others of its kind. It is 0 if the system doesn't tell.
+func Inode(f *os.File) uint64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return st.Ino
 }
 
 // File returns the file that the slots lie in.

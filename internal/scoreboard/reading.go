@@ -18,6 +18,8 @@ type Reading struct {
 	App     int // or 0: the server is the app
 	Uptime  time.Duration
 	Workers []WorkerReading // in the order of their slots
+
+	Slots, Asks uint64 // the inodes of the files that belong to the roster
 }
 
 // WorkerReading is a worker's part. Slot, Number, Pid, Age and Owner are the server's word, the rest is the worker's own:
@@ -37,19 +39,9 @@ var ErrLayout = errors.New("it was not made by this version of bullpen")
 
 // Read reads a board.
 func Read(roster, slots io.ReaderAt) (*Reading, error) {
-	var h head
-	if err := readInto(roster, 0, unsafe.Slice((*byte)(unsafe.Pointer(&h)), headSize)); err != nil {
-		return nil, fmt.Errorf("scoreboard: %w", err)
-	}
-	if h.magic != magic {
-		return nil, fmt.Errorf("scoreboard: %w", ErrLayout)
-	}
-	now := Now()
-	r := &Reading{Service: Printable(string(h.name[:min(h.nameLen, maxName)])), Server: int(h.server), App: int(h.app),
-		Uptime: time.Duration(max(now-h.started, 0))}
-	used := int(min(h.used.Load(), maxSlots))
-	if used == 0 {
-		return r, nil
+	r, used, err := readHead(roster)
+	if err != nil || used == 0 {
+		return r, err
 	}
 	entries := make([]entry, used)
 	if err := readEntries(roster, entries, 0); err != nil {
@@ -68,6 +60,25 @@ func Read(roster, slots io.ReaderAt) (*Reading, error) {
 		}
 	}
 	return r, nil
+}
+
+// ReadHead reads what a roster says of its server; Workers is empty.
+func ReadHead(roster io.ReaderAt) (*Reading, error) {
+	r, _, err := readHead(roster)
+	return r, err
+}
+
+func readHead(roster io.ReaderAt) (r *Reading, used int, err error) {
+	var h head
+	if err := readInto(roster, 0, unsafe.Slice((*byte)(unsafe.Pointer(&h)), headSize)); err != nil {
+		return nil, 0, fmt.Errorf("scoreboard: %w", err)
+	}
+	if h.magic != magic {
+		return nil, 0, fmt.Errorf("scoreboard: %w", ErrLayout)
+	}
+	r = &Reading{Service: Printable(string(h.name[:min(h.nameLen, maxName)])), Server: int(h.server), App: int(h.app),
+		Uptime: time.Duration(max(Now()-h.started, 0)), Slots: h.slots, Asks: h.asks}
+	return r, int(min(h.used.Load(), maxSlots)), nil
 }
 
 // Still reports whether slot i is still the worker's with that number. As long as it is, its pid is no other process's.

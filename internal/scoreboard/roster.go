@@ -38,13 +38,15 @@ const (
 // head is the beginning of the roster.
 type head struct {
 	magic   uint64
-	started int64 // monotonic ns
+	started int64  // monotonic ns
+	slots   uint64 // the inode of the slots' file
+	asks    uint64 // and of the asks'
 	server  int32
 	app     int32 // 0: the server is the app
 	nameLen uint32
 	name    [maxName]byte
 	used    atomic.Uint32 // how many slots there are
-	_       [headSize - 28 - maxName - 4]byte
+	_       [headSize - 44 - maxName - 4]byte
 }
 
 // entry is a slot's.
