@@ -98,7 +98,7 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.v.p.late(ctx, call.Method, 0, now(), t.queued)
+			return c.tired(t)
 		}
 		<-t.begin // its turn came at the same moment
 	}
@@ -106,6 +106,13 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 		return t.err
 	}
 	return c.run(ctx, t.w, call, t.queued)
+}
+
+// tired returns the error of a call whose context has ended before its turn came.
+func (c *Checkout) tired(t *turn) error {
+	at := now()
+	t.call.Cost.Queued = at.since(t.queued)
+	return c.v.p.late(t.ctx, t.call.Method, 0, at, t.queued)
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
@@ -134,7 +141,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(c.v.p.late(ctx, call.Method, 0, now(), t.queued))
+				call.Finish(c.tired(t))
 			}
 		})
 		return

@@ -37,6 +37,8 @@ type Config struct {
 	// MaxMessage is the largest body of a message that is taken from a worker, in bytes. Default what the dialer says, or
 	// 64 MiB. Negative: 2 GiB.
 	MaxMessage int64
+	// Measure has workers measure all calls, as wire.Call.Measure does for one. Default: those that ask for it.
+	Measure bool
 	// Logger gets what handlers log, and the pool's own records. Nil drops them.
 	Logger hclog.Logger
 }
@@ -49,6 +51,8 @@ type CheckoutConfig struct {
 	Logger hclog.Logger
 	// Meta goes to the handler with each call; wire.Call.Meta is added to it, and wins.
 	Meta map[string]string
+	// Measure has workers measure the calls, as wire.Call.Measure does for one. False changes nothing.
+	Measure bool
 }
 
 // withDefaults returns the settings in force: no limit is 0.

@@ -36,6 +36,9 @@ type Pool struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that connect or settle; added to under mu, and not once closed is set
 
+	waits *durations // of those who were in the queue
+	runs  *durations
+
 	// mu guards all below. Nothing that can block is done under it.
 	mu         sync.Mutex
 	workers    map[*worker]struct{} // all but those that are leaving
@@ -63,11 +66,12 @@ func New(d Dialer, c Config) (*Pool, error) {
 		return nil, errors.New("bullpen: pool.Config.Wire is neither wire.Binary nor wire.JSON")
 	}
 	p := &Pool{config: c.withDefaults(d), dialer: d, workers: map[*worker]struct{}{}}
-	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger}}
+	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger, measure: p.config.Measure}}
 	p.page = scoreboard.Publish(p.config.Name)
 	p.stat.PoolFigures = &p.page.PoolFigures
 	p.stat.Max = int64(p.config.MaxWorkers)
 	p.queue.waiting = &p.stat.Waiting
+	p.waits, p.runs = (*durations)(&p.page.Wait), (*durations)(&p.page.Run)
 	p.queue.expire = p.expire
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.Lock()
@@ -111,6 +115,9 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 			return w, nil, nil
 		}
 		p.discard(w, endDied)
+		p.mu.Lock()
+		p.stat.Checkouts-- // nobody got it
+		p.mu.Unlock()
 	}
 }
 
@@ -164,6 +171,7 @@ func (p *Pool) expire() {
 func (p *Pool) await(ctx context.Context, w *waiter) (*worker, instant, error) {
 	g, cause := w.wait(ctx)
 	at := now()
+	p.waits.add(at.since(w.start))
 	if cause != nil || g.late {
 		p.mu.Lock()
 		if g.late || p.queue.remove(w) {
@@ -272,6 +280,7 @@ func (p *Pool) deliver(w *worker) {
 func (p *Pool) assign(w *worker) *waiter {
 	if first := p.queue.pop(); first != nil {
 		p.lease(w)
+		p.stat.Served++
 		return first
 	}
 	w.leased = false
@@ -289,7 +298,9 @@ func (p *Pool) assign(w *worker) *waiter {
 // lease begins a checkout of w. The caller holds mu.
 func (p *Pool) lease(w *worker) {
 	w.leased = true
-	w.since.Store(0)
+	if w.since.Load() != 0 {
+		w.since.Store(0)
+	}
 	w.checkouts++
 	w.failed = false
 	p.stat.Checkouts++

@@ -27,6 +27,12 @@ type Stat struct {
 	Ends map[string]int64
 	// LastError is why the last try to have a worker failed; nil after a success.
 	LastError error
+
+	// Wait is how long those waited for a worker who came for one: 0 if there was an idle one, and those whose wait ended
+	// without one too. Who was refused did not wait.
+	Wait Histogram
+	// Run is how long handlers ran, as wire.Cost.Run tells it, of all calls that were sent.
+	Run Histogram
 }
 
 // counters are what Stat counts, in memory that others may look at. The pool's mu guards them.
@@ -62,6 +68,8 @@ func (p *Pool) Stat() *Stat {
 		Failures:   p.stat.Failures,
 		Ends:       maps.Clone(p.stat.ends),
 		LastError:  p.fails.last,
+		Wait:       p.waits.histogram(p.stat.Checkouts - p.stat.Served),
+		Run:        p.runs.histogram(0),
 	}
 	return s
 }

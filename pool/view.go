@@ -36,6 +36,7 @@ func (v *View) With(c CheckoutConfig) *View {
 	if c.Logger != nil {
 		n.s.logger = c.Logger
 	}
+	n.s.measure = n.s.measure || c.Measure
 	if c.Meta != nil {
 		n.s.meta = maps.Clone(c.Meta)
 	}
@@ -59,6 +60,7 @@ func (v *View) Do(ctx context.Context, call *wire.Call) error {
 func (v *View) do(ctx context.Context, call *wire.Call, start, at instant, w *worker, err error) error {
 	for try := 0; ; try++ {
 		if err != nil {
+			call.Cost.Queued = at.since(start)
 			return named(err, call.Method)
 		}
 		err = v.once(ctx, call, start, at, w)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -145,13 +146,8 @@ func (s *supervisor) start() (_ *child, err error) {
 			}
 		}
 	}()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	files = append(files, null)
 	for i := range w.pipes {
-		r, wr, err := os.Pipe()
+		r, wr, err := pipe()
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +184,7 @@ func (s *supervisor) spec(n int, files []*os.File) process.Spec {
 		Title: fmt.Sprintf("bullpen worker: %s(%d)", s.srv.Service.name, n),
 		Env:   role.Mark(env, role.Worker, procs, role.WorkerSetting(os.Getpid(), n)),
 		Dir:   s.srv.Dir,
-		Files: append(files[:len(files):len(files)], s.child, s.board.File()),
+		Files: slices.Concat([]*os.File{s.null}, files, []*os.File{s.child, s.board.File()}),
 		Death: syscall.SIGKILL,
 	}
 }

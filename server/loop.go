@@ -154,12 +154,16 @@ func (w *worker) call(m *wire.Message) error {
 	if w.base.Err() != nil { // cancelAll may not have seen this call
 		ctx.cancel()
 	}
+	use := w.meter(m)
 	result, err := w.invoke(ctx, inv, m)
 	w.watch.retract(ctx)
 	w.reply.Run = scoreboard.Now() - start
 	w.reply.Meta = nil
 	if logs := ctx.takeLogs(); logs != nil {
 		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}
+	}
+	if use.wanted {
+		w.reply.Meta = use.meta(w.reply.Meta)
 	}
 	ctx.cancel() // for what the handler left behind
 	m.Forget()

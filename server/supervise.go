@@ -31,6 +31,7 @@ type supervisor struct {
 
 	hold  *keepalive.Hold // ends all workers when this process ends
 	child *os.File        // the end of it that workers get
+	null  *os.File        // their standard input
 
 	mu        sync.Mutex // guards all below; no system call that can block is made under it
 	workers   map[int]*child
@@ -76,6 +77,12 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 		return nil, err
 	}
 	if s.hold, s.child, err = keepalive.New(); err != nil {
+		s.board.Close()
+		return nil, err
+	}
+	if s.null, err = os.Open(os.DevNull); err != nil {
+		s.hold.Close()
+		s.child.Close()
 		s.board.Close()
 		return nil, err
 	}
@@ -302,6 +309,7 @@ func (s *supervisor) close() (survivors []int) {
 	s.hung.stop()
 	s.hold.Close()
 	s.child.Close()
+	s.null.Close()
 	s.board.Close()
 	return survivors
 }
