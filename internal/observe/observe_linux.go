@@ -27,7 +27,7 @@ func Look(pid int) (*App, error) {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("process %d can be looked at by its own user only: %w", pid, err)
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) || zombie(pid):
 		return nil, fmt.Errorf("there is no process %d", pid)
 	case err != nil:
 		return nil, err
@@ -199,6 +199,13 @@ func Listener(path string) (pid int, err error) {
 		return 0, fmt.Errorf("whoever listens on %s can't be seen from here: it is in another container", path)
 	}
 	return int(cred.Pid), nil
+}
+
+// zombie reports whether a process has ended and is still to be reaped.
+func zombie(pid int) bool {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	i := strings.LastIndex(string(stat), ") ")
+	return i >= 0 && strings.HasPrefix(string(stat[i+2:]), "Z")
 }
 
 func command(pid int) string {

@@ -61,6 +61,7 @@ var Bounds = func() (b [Buckets]time.Duration) {
 // PoolReading is what a page shows.
 type PoolReading struct {
 	Name   string
+	Began  int64 // on the clock of Now; tells a pool from another one of its name
 	Uptime time.Duration
 	PoolFigures
 	Wait, Run DurationsReading
@@ -81,7 +82,7 @@ func ReadPage(r io.ReaderAt) (*PoolReading, error) {
 	if p.magic != magic {
 		return nil, fmt.Errorf("scoreboard: %w", ErrLayout)
 	}
-	return &PoolReading{Name: Printable(string(p.name[:min(p.nameLen, maxName)])), Uptime: time.Duration(max(Now()-p.started, 0)),
+	return &PoolReading{Name: Printable(string(p.name[:min(p.nameLen, maxName)])), Began: p.started, Uptime: time.Duration(max(Now()-p.started, 0)),
 		PoolFigures: p.PoolFigures, Wait: p.Wait.read(), Run: p.Run.read()}, nil
 }
 
