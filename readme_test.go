@@ -349,6 +349,25 @@ func TestLinkedModules(t *testing.T) {
 	}
 }
 
+// What only the command needs is linked by the command alone, and net/http by nothing that nobody has asked for.
+func TestLinkedByTheCommandAlone(t *testing.T) {
+	const format = `{{$p := .ImportPath}}{{range .Deps}}{{$p}} {{.}}
+{{end}}`
+	for line := range strings.Lines(run(t, ".", "go", "list", "-f", format, "./...")) {
+		path, links, _ := strings.Cut(strings.TrimSpace(line), " ")
+		path = strings.TrimPrefix(path, "github.com/bullpen-go/bullpen")
+		module := strings.Join(strings.SplitN(links, "/", 4)[:min(3, strings.Count(links, "/")+1)], "/")
+		command := strings.HasPrefix(path, "/cmd/")
+		switch {
+		case command:
+		case links == "net/http" && path != "/pool/poolhttp":
+			t.Errorf("%s links net/http", path)
+		case slices.Contains([]string{"github.com/gdamore/tcell", "github.com/rivo/uniseg", "github.com/spf13/cobra"}, module):
+			t.Errorf("%s links %s, which is the command's alone", path, links)
+		}
+	}
+}
+
 func TestReadmeNamesAllDependencies(t *testing.T) {
 	readme := read(t, "README.md")
 	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v`).FindAllStringSubmatch(read(t, "go.mod"), -1) {

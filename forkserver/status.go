@@ -12,7 +12,7 @@ type Status struct {
 	Service string         `json:"service"`
 	Server  int            `json:"server"` // the pid of the server process
 	Uptime  time.Duration  `json:"uptime"` // of this server process
-	Workers []WorkerStatus `json:"workers"`
+	Workers []WorkerStatus `json:"workers"` // in the order of their numbers; none is an empty slice
 }
 
 // WorkerStatus is what a worker does. Number, Pid, Age and Standby are the server's word, and CPU and RSS the system's. The

@@ -14,14 +14,12 @@ import (
 // States: free → running (a call) → free … → ended (Release). An error that ends the worker (its death, a timeout,
 // Abort) sticks: every later call returns it.
 type Checkout struct {
-	v   *View
-	mu  sync.Mutex // guards all below but pid
-	pid int32
-
+	mu       sync.Mutex // guards all below but pid
+	handle   *handle    // nil once the worker was given back
+	rare     *checkout  // what most checkouts never have
+	pid      int32
 	running  bool
 	released bool
-	handle   *handle   // nil once the worker was given back
-	rare     *checkout // what most checkouts never have
 }
 
 // checkout is the part of a Checkout that most don't need: a Checkout is made for every use of a worker, and a small one is
@@ -91,6 +89,7 @@ func (c *Checkout) unusable() error {
 
 // waitTurn queues the call, waits until it may run, and runs it. The caller holds mu; waitTurn unlocks it.
 func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
+	p := c.handle.w.pool
 	t := &turn{call: call, ctx: ctx, queued: now(), begin: make(chan struct{})}
 	c.more().queue = append(c.more().queue, t)
 	c.mu.Unlock()
@@ -98,7 +97,7 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return c.tired(t)
+			return t.tired(p)
 		}
 		<-t.begin // its turn came at the same moment
 	}
@@ -109,10 +108,10 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 }
 
 // tired returns the error of a call whose context has ended before its turn came.
-func (c *Checkout) tired(t *turn) error {
+func (t *turn) tired(p *Pool) error {
 	at := now()
 	t.call.Cost.Queued = at.since(t.queued)
-	return c.v.p.late(t.ctx, t.call.Method, 0, at, t.queued)
+	return p.late(t.ctx, t.call.Method, 0, at, t.queued)
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
@@ -141,7 +140,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(c.tired(t))
+				call.Finish(t.tired(t.w.pool))
 			}
 		})
 		return
@@ -164,7 +163,7 @@ func (c *Checkout) run(ctx context.Context, w *worker, call *wire.Call, queued i
 		}
 	}()
 	at := now()
-	err = w.call(ctx, call, &c.v.s, at, at, false)
+	err = w.call(ctx, call, &c.handle.view.s, at, at, false)
 	if queued != 0 {
 		call.Cost.Queued = at.since(queued)
 	}
@@ -275,5 +274,6 @@ func (c *Checkout) stop(reason, detail string, err error) {
 // giveBack returns the worker, which no call uses, to the pool. The caller holds mu.
 func (c *Checkout) giveBack(w *worker) {
 	w.handle, c.handle = c.handle, nil
+	w.handle.view = nil
 	w.pool.release(w)
 }

@@ -34,7 +34,7 @@ func (w *worker) abandon() {
 
 // A dead worker's server tells within a millisecond how it died, unless the machine is overloaded. It may take
 // exitWait, or as long as the call has time still, if that is more; but no longer than exitMax. After that the worker is
-// killed: it has closed its connection and lives on.
+// killed: it has closed its connection and lives on. Then the server may take half of that.
 const (
 	exitWait = 100 * time.Millisecond
 	exitMax  = time.Second
@@ -46,33 +46,37 @@ func (w *worker) exit() *wire.Exit {
 		askExit(context.Context, wire.Ask) *wire.Exit
 	}
 	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
-		e := w.exitWithin(func(ctx context.Context) *wire.Exit {
+		e := w.exitWithin(exitWait, func(ctx context.Context) *wire.Exit {
 			return nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number})
 		})
 		if e != nil {
 			return e
 		}
 	}
-	for try := 0; w.life != nil && try < 2; try++ {
-		if e := w.exitWithin(w.life.Exit); e != nil {
+	if w.life != nil {
+		if e := w.exitWithin(exitWait, w.life.Exit); e != nil {
 			return e
 		}
 		w.life.Kill("it closed its connection")
+		if e := w.exitWithin(exitWait/2, w.life.Exit); e != nil {
+			return e
+		}
 	}
 	return &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
 }
 
-func (w *worker) exitWithin(ask func(context.Context) *wire.Exit) *wire.Exit {
+// exitWithin asks how the worker ended, for as long as the call has time still, or for least if that is more.
+func (w *worker) exitWithin(least time.Duration, ask func(context.Context) *wire.Exit) *wire.Exit {
 	ctx, patience := w.stream.ctx, exitMax
 	if ctx == nil { // a hello
 		ctx = w.pool.ctx
 	} else if d := w.stream.deadline; d != 0 {
-		patience = max(min(patience, d.since(now())), exitWait)
+		patience = max(min(patience, d.since(now())), least)
 	}
 	if ctx.Err() != nil {
-		ctx, patience = context.Background(), exitWait
+		ctx, patience = context.Background(), least
 		if w.stream.canceled { // its caller has waited for the handler's grace already
-			patience = exitWait / 4
+			patience = least / 4
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

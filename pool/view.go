@@ -147,8 +147,8 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkout{v: v, handle: w.handle, pid: int32(w.pid())}
-	w.handle = nil
+	c := &Checkout{handle: w.handle, pid: int32(w.pid())}
+	c.handle.view, w.handle = v, nil
 	return c, nil
 }
 

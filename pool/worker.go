@@ -46,7 +46,10 @@ type worker struct {
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
 // handle, and the worker is reclaimed.
-type handle struct{ w *worker }
+type handle struct {
+	w    *worker
+	view *View // whose settings the checkout's calls have
+}
 
 func newWorker(p *Pool, nc net.Conn) *worker {
 	w := &worker{pool: p, nc: nc}
@@ -56,7 +59,7 @@ func newWorker(p *Pool, nc net.Conn) *worker {
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
 	w.method.Store(new(string))
 	w.asking, w.endAsking = context.WithCancel(context.Background())
-	w.handle = &handle{w}
+	w.handle = &handle{w: w}
 	w.cleanup = runtime.AddCleanup(w.handle, func(w *worker) { go w.pool.lost(w) }, w)
 	return w
 }

@@ -123,6 +123,7 @@ func (w *worker) greet(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 
 // next reads the next message, unless the watch has read it already.
 func (w *worker) next(m *wire.Message) error {
+	w.sock.Arrived() // what was read before is of no use as the time at which this message came
 	if w.watch.held(m) {
 		return nil
 	}

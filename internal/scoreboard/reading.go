@@ -1,9 +1,11 @@
 package scoreboard
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -17,7 +19,7 @@ type Reading struct {
 	Server  int // its pid
 	App     int // or 0: the server is the app
 	Uptime  time.Duration
-	Workers []WorkerReading // in the order of their slots
+	Workers []WorkerReading // in the order of their numbers
 
 	Slots, Asks uint64 // the inodes of the files that belong to the roster
 }
@@ -59,6 +61,7 @@ func Read(roster, slots io.ReaderAt) (*Reading, error) {
 			r.Workers = append(r.Workers, *w)
 		}
 	}
+	slices.SortFunc(r.Workers, func(a, b WorkerReading) int { return cmp.Compare(a.Number, b.Number) })
 	return r, nil
 }
 

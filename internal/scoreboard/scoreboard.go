@@ -1,6 +1,15 @@
-// Package scoreboard is shared memory with one slot a worker. A worker writes its own slot without a system call; its
-// server and the app read it without waking anybody. What stands in a slot is a hint from a process that may be
-// dead or hostile: readers check every length and trust no pid in it.
+// Package scoreboard is memory that processes share, by which they see what the others do without asking them. It lies in
+// four kinds of files without names:
+//
+//	slots   one for each worker, which writes it without a system call. What stands there is a hint from a process that may
+//	        be dead or hostile: readers check every length
+//	roster  whose the slots are: numbers and pids. Only the server writes it, and no worker gets it
+//	asks    who wants a worker to be retired writes its number there, and sends SIGCONT to the server
+//	page    what a pool counts
+//
+// A server maps the slots, and so does each worker its own. All others read the files, which can't fail by a signal as mapped
+// memory can. The app has the descriptors of slots and roster from its server; what isn't of its tree, bullpen top, opens
+// /proc/PID/fd, which the kernel lets the processes of the same user do, and root, and nobody else.
 package scoreboard
 
 import (
