@@ -214,9 +214,9 @@ func vetFragment(t *testing.T, declarations string, b *block) {
 		text = "func _(ctx context.Context, workers *pool.Pool) {\n{\n" + text + "}\n}\n"
 	}
 	imports := ""
-	for _, path := range []string{"context", "crypto/tls", "errors", "log", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix",
+	for _, path := range []string{"context", "crypto/tls", "errors", "log", "net/http", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix",
 		"github.com/bullpen-go/bullpen/forkserver", "github.com/bullpen-go/bullpen/pool",
-		"github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
+		"github.com/bullpen-go/bullpen/pool/poolhttp", "github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
 		name := strings.TrimPrefix(path[strings.LastIndex(path, "/")+1:], "go-")
 		if regexp.MustCompile(`\b` + name + `\.`).MatchString(text) {
 			imports += fmt.Sprintf("import %s %q\n", name, path)

@@ -10,8 +10,8 @@ import (
 // Status is what a server and its workers do at one moment; see Process.Status. As JSON, times are in nanoseconds.
 type Status struct {
 	Service string         `json:"service"`
-	Server  int            `json:"server"` // the pid of the server process
-	Uptime  time.Duration  `json:"uptime"` // of this server process
+	Server  int            `json:"server"`  // the pid of the server process
+	Uptime  time.Duration  `json:"uptime"`  // of this server process
 	Workers []WorkerStatus `json:"workers"` // in the order of their numbers; none is an empty slice
 }
 

@@ -131,6 +131,9 @@ func (b *Board) Discharge(i int) {
 	}
 }
 
+// Ask notes that somebody wants the worker with that number, which has slot i, to be retired.
+func (b *Board) Ask(i, number int) { b.wanted[i].Store(uint64(number)) }
+
 // Wanted calls retire with the slot and the number of each worker that somebody wants to be retired.
 func (b *Board) Wanted(retire func(number int)) {
 	for i := range b.table.used.Load() {
