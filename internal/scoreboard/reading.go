@@ -41,7 +41,8 @@ var ErrLayout = errors.New("it was not made by this version of bullpen")
 
 // Read reads a board.
 func Read(roster, slots io.ReaderAt) (*Reading, error) {
-	r, used, err := readHead(roster)
+	now := Now() // for all of it
+	r, used, err := readHead(roster, now)
 	if err != nil || used == 0 {
 		return r, err
 	}
@@ -53,7 +54,7 @@ func Read(roster, slots io.ReaderAt) (*Reading, error) {
 		if entries[i].number.Load() == 0 {
 			continue
 		}
-		w, err := readWorker(roster, slots, i, &entries[i])
+		w, err := readWorker(roster, slots, i, &entries[i], now)
 		if err != nil {
 			return nil, fmt.Errorf("scoreboard: %w", err)
 		}
@@ -67,11 +68,11 @@ func Read(roster, slots io.ReaderAt) (*Reading, error) {
 
 // ReadHead reads what a roster says of its server; Workers is empty.
 func ReadHead(roster io.ReaderAt) (*Reading, error) {
-	r, _, err := readHead(roster)
+	r, _, err := readHead(roster, Now())
 	return r, err
 }
 
-func readHead(roster io.ReaderAt) (r *Reading, used int, err error) {
+func readHead(roster io.ReaderAt, now int64) (r *Reading, used int, err error) {
 	var h head
 	if err := readInto(roster, 0, unsafe.Slice((*byte)(unsafe.Pointer(&h)), headSize)); err != nil {
 		return nil, 0, fmt.Errorf("scoreboard: %w", err)
@@ -80,7 +81,7 @@ func readHead(roster io.ReaderAt) (r *Reading, used int, err error) {
 		return nil, 0, fmt.Errorf("scoreboard: %w", ErrLayout)
 	}
 	r = &Reading{Service: Printable(string(h.name[:min(h.nameLen, maxName)])), Server: int(h.server), App: int(h.app),
-		Uptime: time.Duration(max(Now()-h.started, 0)), Slots: h.slots, Asks: h.asks}
+		Uptime: time.Duration(max(now-h.started, 0)), Slots: h.slots, Asks: h.asks}
 	return r, int(min(h.used.Load(), maxSlots)), nil
 }
 
@@ -91,7 +92,7 @@ func Still(roster io.ReaderAt, i, number int) bool {
 }
 
 // readWorker reads slot i, whose entry was e. It returns nil if the worker has ended meanwhile.
-func readWorker(roster, slots io.ReaderAt, i int, e *entry) (*WorkerReading, error) {
+func readWorker(roster, slots io.ReaderAt, i int, e *entry, now int64) (*WorkerReading, error) {
 	w := &WorkerReading{Slot: i, Number: int(e.number.Load()), Pid: int(e.pid.Load()), Owner: Owner(e.owner.Load())}
 	f, err := readFigures(slots, i)
 	if err != nil {
@@ -100,7 +101,6 @@ func readWorker(roster, slots io.ReaderAt, i int, e *entry) (*WorkerReading, err
 	if !Still(roster, i, w.Number) {
 		return nil, nil
 	}
-	now := Now()
 	w.Age = time.Duration(max(now-e.started.Load(), 0))
 	w.Figures = f
 	w.Method = ""
