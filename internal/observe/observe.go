@@ -23,8 +23,7 @@ type App struct {
 type Server struct {
 	*scoreboard.Reading
 	Workers []Worker
-
-	roster uint64 // its inode
+	handle
 }
 
 // Worker is one of a server's workers. CPU and RSS are -1 if the system doesn't tell.
