@@ -39,7 +39,9 @@ type child struct {
 	shot    atomic.Bool   // this process has killed it
 	dumping atomic.Bool   // what comes on stderr is a goroutine dump
 	linked  chan struct{} // closed when the link's reader has returned
-	over    chan struct{} // closed when the worker was reaped
+	// unwanted: somebody wanted this standby to be retired before it was ready. The supervisor's mu guards it.
+	unwanted bool
+	over     chan struct{} // closed when the worker was reaped
 
 	mu     sync.Mutex // guards all below
 	conn   *connection
@@ -327,19 +329,22 @@ func (w *child) isReady() {
 		w.awaitTake()
 	}
 	w.mu.Unlock()
-	draining := false
+	draining, unwanted := false, false
 	if spare {
 		s.mu.Lock()
 		s.spare--
-		draining = s.draining
-		if !draining {
+		draining, unwanted = s.draining, w.unwanted
+		if !draining && !unwanted {
 			s.standby = append(s.standby, w)
 		}
 		s.mu.Unlock()
 	}
 	s.event(WorkerReady, w, nil) // from here on it can be had
-	if draining {
+	switch {
+	case draining:
 		w.kill(wire.ExitShutdown, "")
+	case unwanted:
+		w.kill(wire.ExitRetired, unwantedText)
 	}
 }
 

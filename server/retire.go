@@ -11,6 +11,8 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
+const unwantedText = "somebody wanted it to be"
+
 // heed retires workers that somebody wants to be retired. Whoever wants that, bullpen top, notes it in a file of the
 // scoreboard's and sends SIGCONT, which does no harm to anything else. The kernel sees to it that only this process's user
 // can do either. It returns after close.
@@ -41,17 +43,18 @@ func (s *supervisor) retire(number int) {
 		case conn != nil && conn.Retire != nil:
 			conn.Retire()
 		case conn == nil && s.dropStandby(w):
-			w.kill(wire.ExitRetired, "somebody wanted it to be")
+			w.kill(wire.ExitRetired, unwantedText)
 		}
 	}
 }
 
-// dropStandby takes w from the standbys, if it is one that is ready: from then on nobody gives it a connection.
+// dropStandby takes w from the standbys: from then on nobody gives it a connection. One that isn't ready yet ends once it is.
 func (s *supervisor) dropStandby(w *child) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.Index(s.standby, w)
 	if i < 0 {
+		w.unwanted = true
 		return false
 	}
 	s.standby = slices.Delete(slices.Clone(s.standby), i, i+1)

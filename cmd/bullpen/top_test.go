@@ -292,7 +292,13 @@ func TestTopOfServe(t *testing.T) {
 
 func TestTopOfWrongProcess(t *testing.T) {
 	t.Parallel()
-	runs(t, "", "top", "--once", strconv.Itoa(os.Getpid())).fails(t, "neither a server nor a pool")
+	other := exec.Command("sleep", "1000")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	runs(t, "", "top", "--once", strconv.Itoa(other.Process.Pid)).fails(t, "neither a server nor a pool")
 	runs(t, "", "top", "--once", "999999999").fails(t, "there is no process 999999999")
 	runs(t, "", "top", "--once", filepath.Join(t.TempDir(), "missing")).fails(t, "no such file")
 	runs(t, "", "top", "--once", "--json", "1").fails(t, "none of the others can be")

@@ -65,7 +65,7 @@ func TestTopScreen(t *testing.T) {
 			t.Parallel()
 			a := startTopped(t)
 			x := openTerminal(t, size[0], size[1], "top", "--interval", "100ms", a.pid())
-			pane := x.shows(`(?m)^ +\d+ .*running +hold \?\[7m日本 `)
+			pane := x.shows(`(?s)running +hold \?\[7m日本 .*k kill`)
 			lines := strings.Split(strings.TrimRight(pane, "\n"), "\n")
 			if last := lines[len(lines)-1]; len(lines) != size[1] || !strings.Contains(last, "k kill") {
 				t.Errorf("%d lines, the last is %q", len(lines), last)

@@ -14,7 +14,7 @@ import (
 
 // Kill kills a worker, if it still is the one that was seen. Its call fails, and its pool replaces it.
 func (s *Server) Kill(w Worker) error {
-	roster, err := s.open(scoreboard.Roster, s.roster, os.O_RDONLY)
+	roster, err := s.open(scoreboard.Roster, s.Roster, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (s *Server) Retire(w Worker) error {
 	if w.Owner == scoreboard.Elsewhere {
 		return fmt.Errorf("worker %d can't be retired: its client is another program, and only that can give it back", w.Number)
 	}
-	roster, err := s.open(scoreboard.Roster, s.roster, os.O_RDONLY)
+	roster, err := s.open(scoreboard.Roster, s.Roster, os.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type App struct {
 type Server struct {
 	*scoreboard.Reading
 	Workers []Worker
-	handle
+	Roster  uint64 // the inode of its file
 }
 
 // Worker is one of a server's workers. CPU and RSS are -1 if the system doesn't tell.

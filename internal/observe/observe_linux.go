@@ -19,11 +19,6 @@ import (
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
 )
 
-// handle finds a server's files again.
-type handle struct {
-	roster uint64 // its inode
-}
-
 // Look looks at the app with that pid: at its pools, at the servers that it has started, and at its own workers if it
 // serves others.
 func Look(pid int) (*App, error) {
@@ -105,7 +100,7 @@ func lookAtServer(pid int, files map[string]map[uint64]string, inode uint64) (*S
 	if r, err = scoreboard.Read(roster, slots); err != nil {
 		return nil, err
 	}
-	s := &Server{Reading: r, handle: handle{inode}}
+	s := &Server{Reading: r, Roster: inode}
 	for _, w := range r.Workers {
 		o := Worker{WorkerReading: w, CPU: -1, RSS: -1}
 		if cpu, rss, ok := process.UsageOf(w.Pid, pid); ok {

@@ -10,8 +10,6 @@ import (
 
 var errHere = fmt.Errorf("looking into a running app on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 
-type handle struct{}
-
 // Look returns an error that wraps errors.ErrUnsupported: there is no /proc here.
 func Look(pid int) (*App, error) { return nil, errHere }
 
