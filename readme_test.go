@@ -245,9 +245,9 @@ func vetFragment(t *testing.T, declarations string, b *block) {
 		text = "func _(ctx context.Context, workers *pool.Pool) {\n{\n" + text + "}\n}\n"
 	}
 	imports := ""
-	for _, path := range []string{"context", "crypto/tls", "errors", "log", "log/slog", "os", "os/signal", "syscall", "time",
+	for _, path := range []string{"context", "crypto/tls", "errors", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "time",
 		"github.com/hashicorp/go-hclog", "golang.org/x/sys/unix", "github.com/bullpen-go/bullpen/forkserver",
-		"github.com/bullpen-go/bullpen/pool", "github.com/bullpen-go/bullpen/pool/poolslog",
+		"github.com/bullpen-go/bullpen/pool", "github.com/bullpen-go/bullpen/pool/poolhttp", "github.com/bullpen-go/bullpen/pool/poolslog",
 		"github.com/bullpen-go/bullpen/pool/pooltest", "github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
 		name := strings.TrimPrefix(path[strings.LastIndex(path, "/")+1:], "go-")
 		if regexp.MustCompile(`\b` + name + `\.`).MatchString(text) {
@@ -377,6 +377,25 @@ func TestLinkedModules(t *testing.T) {
 		}
 		if path == "net/http" || path == "flag" {
 			t.Errorf("the library links %s", path)
+		}
+	}
+}
+
+// What only the command needs is linked by the command alone, and net/http by nothing that nobody has asked for.
+func TestLinkedByTheCommandAlone(t *testing.T) {
+	const format = `{{$p := .ImportPath}}{{range .Deps}}{{$p}} {{.}}
+{{end}}`
+	for line := range strings.Lines(run(t, ".", "go", "list", "-f", format, "./...")) {
+		path, links, _ := strings.Cut(strings.TrimSpace(line), " ")
+		path = strings.TrimPrefix(path, "github.com/bullpen-go/bullpen")
+		module := strings.Join(strings.SplitN(links, "/", 4)[:min(3, strings.Count(links, "/")+1)], "/")
+		command := strings.HasPrefix(path, "/cmd/")
+		switch {
+		case command:
+		case links == "net/http" && path != "/pool/poolhttp":
+			t.Errorf("%s links net/http", path)
+		case slices.Contains([]string{"github.com/gdamore/tcell", "github.com/rivo/uniseg", "github.com/spf13/cobra"}, module):
+			t.Errorf("%s links %s, which is the command's alone", path, links)
 		}
 	}
 }

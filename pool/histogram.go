@@ -1,10 +1,10 @@
 package pool
 
 import (
-	"math"
 	"math/bits"
-	"sync/atomic"
 	"time"
+
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
 )
 
 // Histogram says how many durations there were of which length. Each bucket's bound is at most two thirds above the
@@ -55,25 +55,10 @@ func (h Histogram) Mean() time.Duration {
 	return h.Sum / time.Duration(h.Count)
 }
 
-const buckets = 9*6 + 2
-
-// bounds are the buckets' bounds.
-var bounds = func() (b [buckets]time.Duration) {
-	unit := time.Microsecond / 10
-	for i := range buckets - 1 {
-		b[i] = unit * time.Duration([]int{10, 15, 20, 30, 50, 70}[i%6])
-		if i%6 == 5 {
-			unit *= 10
-		}
-	}
-	b[buckets-1] = math.MaxInt64
-	return b
-}()
-
 // firstBucket has, for each number of bits, the bucket of the shortest duration that has so many.
 var firstBucket = func() (first [65]uint8) {
 	for n := 1; n < 64; n++ {
-		for bounds[first[n]] < 1<<(n-1) {
+		for scoreboard.Bounds[first[n]] < 1<<(n-1) {
 			first[n]++
 		}
 	}
@@ -83,31 +68,28 @@ var firstBucket = func() (first [65]uint8) {
 // bucketOf returns the bucket of a duration. It takes a few nanoseconds: there are at most four bounds between one power of two and the next.
 func bucketOf(d time.Duration) int {
 	i := int(firstBucket[bits.Len64(uint64(d))])
-	for bounds[i] < d {
+	for scoreboard.Bounds[i] < d {
 		i++
 	}
 	return i
 }
 
-// durations counts durations, by any number of goroutines.
-type durations struct {
-	counts [buckets]atomic.Int64
-	sum    atomic.Int64
-}
+// durations counts durations, by any number of goroutines, in memory that others may look at.
+type durations scoreboard.Durations
 
 // add counts one duration.
 func (c *durations) add(d time.Duration) {
 	d = max(d, 0)
-	c.counts[bucketOf(d)].Add(1)
-	c.sum.Add(int64(d))
+	c.Counts[bucketOf(d)].Add(1)
+	c.Sum.Add(int64(d))
 }
 
 // histogram returns what was counted, and so many durations of 0 as well.
 func (c *durations) histogram(zeros int64) Histogram {
-	h := Histogram{Buckets: make([]Bucket, buckets), Count: zeros, Sum: time.Duration(c.sum.Load())}
+	h := Histogram{Buckets: make([]Bucket, scoreboard.Buckets), Count: zeros, Sum: time.Duration(c.Sum.Load())}
 	for i := range h.Buckets {
-		n := c.counts[i].Load()
-		h.Buckets[i] = Bucket{bounds[i], n}
+		n := c.Counts[i].Load()
+		h.Buckets[i] = Bucket{scoreboard.Bounds[i], n}
 		h.Count += n
 	}
 	h.Buckets[0].Count += zeros

@@ -1,6 +1,10 @@
 package pool
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+)
 
 // Stat is a snapshot of a pool, taken by Pool.Stat.
 type Stat struct {
@@ -31,11 +35,10 @@ type Stat struct {
 	Run Histogram
 }
 
-// counters are what Stat counts. The pool's mu guards them.
+// counters are what Stat counts, in memory that others may look at. The pool's mu guards them.
 type counters struct {
-	checkouts, waited, canceled, timeouts, refused, connects, failures int64
-	served                                                             int64 // of waited, those that got a worker
-	ends                                                               map[string]int64
+	*scoreboard.PoolFigures
+	ends map[string]int64
 }
 
 func (c *counters) end(reason string) {
@@ -56,16 +59,16 @@ func (p *Pool) Stat() *Stat {
 		Acquired:   len(p.workers) - len(p.idle),
 		Connecting: p.connecting,
 		Waiting:    p.queue.n,
-		Checkouts:  p.stat.checkouts,
-		Waited:     p.stat.waited,
-		Canceled:   p.stat.canceled,
-		Timeouts:   p.stat.timeouts,
-		Refused:    p.stat.refused,
-		Connects:   p.stat.connects,
-		Failures:   p.stat.failures,
+		Checkouts:  p.stat.Checkouts,
+		Waited:     p.stat.Waited,
+		Canceled:   p.stat.Canceled,
+		Timeouts:   p.stat.Timeouts,
+		Refused:    p.stat.Refused,
+		Connects:   p.stat.Connects,
+		Failures:   p.stat.Failures,
 		Ends:       maps.Clone(p.stat.ends),
 		LastError:  p.fails.last,
-		Wait:       p.waits.histogram(p.stat.checkouts - p.stat.served),
+		Wait:       p.waits.histogram(p.stat.Checkouts - p.stat.Served),
 		Run:        p.runs.histogram(0),
 	}
 	return s

@@ -49,6 +49,7 @@ func (p *Pool) Close() error {
 	ends.Wait()
 	p.work.Wait()
 	p.notices.wait()
+	p.page.Close()
 	return nil
 }
 

@@ -172,7 +172,8 @@ func (w *worker) call(m *wire.Message) error {
 	if w.conn.Large() {
 		w.freeLater()
 	}
-	w.slot.CountCall(err != nil)
+	in, out := w.conn.Traffic()
+	w.slot.CountCall(err != nil, in, out)
 	if werr == nil && m.Last {
 		return w.checkoutDone()
 	}

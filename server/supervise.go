@@ -73,7 +73,11 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 			return nil, fmt.Errorf("bullpen: SetupData: %w", err)
 		}
 	}
-	if s.board, err = scoreboard.New(); err != nil {
+	app := 0
+	if role.Current() == role.Server {
+		app = role.Parent()
+	}
+	if s.board, err = scoreboard.New(srv.Service.name, app); err != nil {
 		return nil, err
 	}
 	if s.hold, s.child, err = keepalive.New(); err != nil {
@@ -88,6 +92,9 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 	}
 	s.hung = newHungWatch(s)
 	go s.watchChildren()
+	if app != 0 {
+		go s.heed()
+	}
 	s.refill()
 	return s, nil
 }
