@@ -105,12 +105,22 @@ func TestStatusShowsWhatWorkersDo(t *testing.T) {
 }
 
 // The server and the worker are stopped: nobody can be waited for, nor woken.
+// rested waits until a worker shows that it has served n calls and does nothing: it does so after its reply.
+func rested(t *testing.T, tr *tree, pid int, n uint64) {
+	t.Helper()
+	eventually(t, "the worker rests", func() bool {
+		_, w := statusOf(t, tr, pid)
+		return w.State == forkserver.Idle && uint64(w.Calls) == n
+	})
+}
+
 func TestStatusNeedsNobody(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
 	must(echo.Call(limited(t), co, "x"))(t)
+	rested(t, tr, co.Pid(), 1)
 	for _, pid := range []int{co.Pid(), tr.Pid()} {
 		kill(pid, syscall.SIGSTOP)
 		defer kill(pid, syscall.SIGCONT)
@@ -127,6 +137,7 @@ func TestStatusOfHostileWorkerIsHarmless(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	honest, hostile := checkout(t, p), checkout(t, p)
 	must(echo.Call(limited(t), honest, "x"))(t)
+	rested(t, tr, honest.Pid(), 1)
 	ctx, cancel := context.WithCancel(limited(t))
 	defer cancel()
 	scribble.Go(ctx, hostile, 7)
