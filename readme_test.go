@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var documents = []string{"README.md", "CONTRIBUTING.md"}
+var documents = []string{"README.md", "CONTRIBUTING.md", "GUIDE.md", "DEBUGGING.md"}
 
 // block is a fenced block of a document. Its info string says what becomes of it:
 //
@@ -36,6 +36,11 @@ var documents = []string{"README.md", "CONTRIBUTING.md"}
 //	go         a program is run, a test file is vetted, and a fragment is vetted among the first program's declarations
 //	go server  a program that runs until the next one has ended
 //	go client  a program that needs the one before
+//	go cgo     a program that needs a C compiler
+//	go library a package that the next program imports
+//	go helper  a program that stands beside the next one, as "helper"
+//	ini systemd, dockerfile  are checked for what can be wrong in them
+//	console    a session that was run by hand; the document says with what
 //	text       what the block before prints
 type block struct {
 	file string
@@ -98,23 +103,32 @@ func TestDocuments(t *testing.T) {
 	}
 	declarations := ""
 	for _, file := range documents {
-		var server *block
+		var server, beside *block
 		for _, b := range blocks(t, file) {
 			program := strings.HasPrefix(b.text, "package main\n")
 			if program && declarations == "" {
 				declarations = b.text
 			}
-			first := server
-			server = nil
+			first, with := server, beside
+			server, beside = nil, nil
 			switch {
+			case b.info == "console":
+			case b.info == "ini systemd":
+				t.Run(b.name(), func(t *testing.T) { checkUnit(t, b) })
+			case b.info == "dockerfile":
+				t.Run(b.name(), func(t *testing.T) { checkDockerfile(t, b) })
+			case b.info == "go library" || b.info == "go helper":
+				beside = b
+			case b.info == "go cgo" && program:
+				t.Run(b.name(), func(t *testing.T) { needCgo(t); runPrograms(t, nil, b, nil) })
 			case b.info == "sh":
 				t.Run(b.name(), func(t *testing.T) { runCommands(t, b) })
 			case b.info == "go server" && program:
 				server = b
 			case b.info == "go client" && program && first != nil:
-				t.Run(b.name(), func(t *testing.T) { runPrograms(t, first, b) })
+				t.Run(b.name(), func(t *testing.T) { runPrograms(t, first, b, nil) })
 			case b.info == "go" && program:
-				t.Run(b.name(), func(t *testing.T) { runPrograms(t, nil, b) })
+				t.Run(b.name(), func(t *testing.T) { runPrograms(t, nil, b, with) })
 			case b.info == "go":
 				t.Run(b.name(), func(t *testing.T) { vetFragment(t, declarations, b) })
 			default:
@@ -168,23 +182,40 @@ func command(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
 	return c
 }
 
-// build builds a program of the documents and returns the binary's path.
-func build(t *testing.T, b *block) string {
+// build builds a program of the documents, with what stands beside it if that isn't nil, and returns the binary's path.
+func build(t *testing.T, b, beside *block) string {
 	t.Helper()
 	dir := module(t)
 	write(t, filepath.Join(dir, "main.go"), b.text)
+	if beside != nil {
+		name := "helper"
+		if beside.info == "go library" {
+			name = regexp.MustCompile(`(?m)^package (\w+)$`).FindStringSubmatch(beside.text)[1]
+		}
+		sub := filepath.Join(dir, name)
+		if name == "helper" {
+			sub = filepath.Join(dir, "cmd")
+		}
+		if err := os.Mkdir(sub, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(sub, name+".go"), beside.text)
+		if name == "helper" {
+			run(t, dir, "go", "build", "-o", name, "./cmd")
+		}
+	}
 	run(t, dir, "go", "build", "-o", "program", ".")
 	return filepath.Join(dir, "program")
 }
 
 // runPrograms runs the program b, while the program server runs if there is one.
-func runPrograms(t *testing.T, server, b *block) {
+func runPrograms(t *testing.T, server, b, beside *block) {
 	t.Parallel()
 	dir := t.TempDir()
 	if server != nil {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		s := command(ctx, dir, build(t, server))
+		s := command(ctx, dir, build(t, server, nil))
 		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +226,7 @@ func runPrograms(t *testing.T, server, b *block) {
 			}
 		}()
 	}
-	if got := run(t, dir, build(t, b)); got != b.want {
+	if got := run(t, dir, build(t, b, beside)); got != b.want {
 		t.Errorf("%s prints %q, the document says %q", b.name(), got, b.want)
 	}
 }
@@ -210,13 +241,14 @@ func vetFragment(t *testing.T, declarations string, b *block) {
 		return
 	}
 	text := b.text
-	if !regexp.MustCompile(`^(var|func|type) `).MatchString(text) || strings.Contains(text, " := ") {
+	if !regexp.MustCompile(`^(var|func|type|//) `).MatchString(text) || strings.Contains(text, " := ") {
 		text = "func _(ctx context.Context, workers *pool.Pool) {\n{\n" + text + "}\n}\n"
 	}
 	imports := ""
-	for _, path := range []string{"context", "crypto/tls", "errors", "log", "github.com/hashicorp/go-hclog", "golang.org/x/sys/unix",
-		"github.com/bullpen-go/bullpen/forkserver", "github.com/bullpen-go/bullpen/pool",
-		"github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
+	for _, path := range []string{"context", "crypto/tls", "errors", "log", "log/slog", "net/http", "os", "os/signal", "syscall", "time",
+		"github.com/hashicorp/go-hclog", "golang.org/x/sys/unix", "github.com/bullpen-go/bullpen/forkserver",
+		"github.com/bullpen-go/bullpen/pool", "github.com/bullpen-go/bullpen/pool/poolhttp", "github.com/bullpen-go/bullpen/pool/poolslog",
+		"github.com/bullpen-go/bullpen/pool/pooltest", "github.com/bullpen-go/bullpen/server", "github.com/bullpen-go/bullpen/wire"} {
 		name := strings.TrimPrefix(path[strings.LastIndex(path, "/")+1:], "go-")
 		if regexp.MustCompile(`\b` + name + `\.`).MatchString(text) {
 			imports += fmt.Sprintf("import %s %q\n", name, path)
@@ -345,6 +377,25 @@ func TestLinkedModules(t *testing.T) {
 		}
 		if path == "net/http" || path == "flag" {
 			t.Errorf("the library links %s", path)
+		}
+	}
+}
+
+// What only the command needs is linked by the command alone, and net/http by nothing that nobody has asked for.
+func TestLinkedByTheCommandAlone(t *testing.T) {
+	const format = `{{$p := .ImportPath}}{{range .Deps}}{{$p}} {{.}}
+{{end}}`
+	for line := range strings.Lines(run(t, ".", "go", "list", "-f", format, "./...")) {
+		path, links, _ := strings.Cut(strings.TrimSpace(line), " ")
+		path = strings.TrimPrefix(path, "github.com/bullpen-go/bullpen")
+		module := strings.Join(strings.SplitN(links, "/", 4)[:min(3, strings.Count(links, "/")+1)], "/")
+		command := strings.HasPrefix(path, "/cmd/")
+		switch {
+		case command:
+		case links == "net/http" && path != "/pool/poolhttp":
+			t.Errorf("%s links net/http", path)
+		case slices.Contains([]string{"github.com/gdamore/tcell", "github.com/rivo/uniseg", "github.com/spf13/cobra"}, module):
+			t.Errorf("%s links %s, which is the command's alone", path, links)
 		}
 	}
 }

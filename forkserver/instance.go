@@ -37,6 +37,8 @@ type instance struct {
 	dead   chan struct{} // closed when the process was reaped and nothing of it is left to read
 	err    error         // how it ended; set before dead is closed
 
+	roster, slots *os.File // the server's scoreboard; set before ready has a value, closed before dead is
+
 	answered bool          // guarded by the Process's mu
 	decided  chan struct{} // closed when the answer was accepted, or refused
 
@@ -190,6 +192,8 @@ func (in *instance) run() {
 	err := in.endError(st)
 	in.abandon(err)
 	in.err = err
+	in.roster.Close() // of a nil file it fails, and does nothing
+	in.slots.Close()
 	if st.Code != 0 { // its workers died with it, but not what they had started
 		process.KillMarked(role.ServerSetting(in.proc.Pid))
 	}
@@ -245,7 +249,8 @@ func (in *instance) readControl() {
 		switch m.Type {
 		case control.ServerReady:
 			var r control.Ready
-			if m.Decode(&r) == nil {
+			if m.Decode(&r) == nil && in.roster == nil {
+				in.roster, in.slots = in.ctl.File("roster"), in.ctl.File("scoreboard")
 				select {
 				case in.ready <- r:
 				default:
@@ -266,6 +271,11 @@ func (in *instance) readControl() {
 			var rec control.Log
 			if m.Decode(&rec) == nil {
 				in.log(rec)
+			}
+		case control.ServerRetire:
+			var r control.Retire
+			if m.Decode(&r) == nil {
+				in.retire(r.ID)
 			}
 		case control.ServerPong:
 			in.pong()
@@ -302,6 +312,16 @@ func (in *instance) exited(e control.Exit) {
 	in.mu.Unlock()
 	if c != nil {
 		c.ended(&e.Exit)
+	}
+}
+
+// retire has a connection given back.
+func (in *instance) retire(id uint64) {
+	in.mu.Lock()
+	c := in.conns[id]
+	in.mu.Unlock()
+	if c != nil {
+		c.retire()
 	}
 }
 

@@ -72,6 +72,9 @@ func (p *Process) Err() error {
 // MaxMessage returns the largest body of a message, in bytes; a pool takes it over.
 func (p *Process) MaxMessage() int64 { return p.config.Limits.MaxMessage }
 
+// Logger returns Config.Logger, or nil; a pool takes it over.
+func (p *Process) Logger() hclog.Logger { return p.config.Logger }
+
 // Dial returns a connection that a worker of the server will serve. The worker may still have to start; the
 // connection can be written to at once. It also is a wire.Lifeline. While the server is being replaced, Dial waits for the
 // new one. After the end of the Process the error wraps wire.ErrServerGone.

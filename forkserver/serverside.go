@@ -45,7 +45,8 @@ func serverMain() {
 		fail(err)
 	}
 	p.watchParent()
-	if err := ctl.Send(control.ServerReady, control.Ready{Build: role.Build()}); err != nil {
+	roster, slots := p.srv.Scoreboard()
+	if err := ctl.Send(control.ServerReady, control.Ready{Build: role.Build()}, roster, slots); err != nil {
 		fail(err)
 	}
 	close(p.ready)
@@ -165,10 +166,11 @@ func (p *serverProcess) serve(c control.Handover, f *os.File) {
 		p.mu.Unlock()
 		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: *e})
 	}
+	retire := func() { go p.ctl.Send(control.ServerRetire, control.Retire{ID: c.ID}) }
 	// The worker may end before ServeConn has returned.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kill, err := p.srv.ServeConn(server.Connection{File: f, Wire: c.Wire, OnExit: exit})
+	kill, err := p.srv.ServeConn(server.Connection{File: f, Wire: c.Wire, OnExit: exit, Retire: retire})
 	if err != nil {
 		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
 		return

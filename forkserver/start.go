@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -51,6 +52,11 @@ func newProcess(s *server.Service, c Config) (*Process, error) {
 	}
 	if c.Env == nil {
 		p.config.Env = os.Environ()
+	}
+	if notimeouts.On() {
+		p.config.StartTimeout, p.config.Limits.CancelGrace = -1, notimeouts.Forever
+		p.config.Env = notimeouts.Env(p.config.Env)
+		notimeouts.Warn(c.Logger, "service", s.Name())
 	}
 	var err error
 	if c.Dir == "" {

@@ -29,3 +29,4 @@ func (*instance) pid() int                         { return 0 }
 func (*instance) dial(wire.Kind) (net.Conn, error) { return nil, errors.ErrUnsupported }
 func (*instance) close() error                     { return nil }
 func (*instance) drain()                           {}
+func (*instance) status() (*Status, error)         { return nil, errors.ErrUnsupported }

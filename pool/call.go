@@ -17,6 +17,7 @@ type settings struct {
 	timeout time.Duration // 0: none
 	logger  hclog.Logger
 	meta    map[string]string
+	measure bool
 }
 
 // deadline returns when a call ends that began at start.
@@ -71,6 +72,7 @@ func (p *Pool) late(ctx context.Context, method string, deadline, at, start inst
 // prepare makes the call's message.
 func (w *worker) prepare(c *wire.Call, s *settings, last bool) {
 	w.id++
+	c.Pid = w.hello.Pid
 	w.out = wire.Message{Type: wire.TypeDo, ID: w.id, Method: c.Method, Values: c.Args, Last: last && w.hello.Hook}
 	if len(s.meta)+len(c.Meta) > 0 {
 		user := make(map[string]any, len(s.meta)+len(c.Meta))
@@ -81,6 +83,12 @@ func (w *worker) prepare(c *wire.Call, s *settings, last bool) {
 			user[k] = v
 		}
 		w.out.Meta = map[string]any{wire.MetaUser: user}
+	}
+	if c.Measure || s.measure {
+		if w.out.Meta == nil {
+			w.out.Meta = map[string]any{}
+		}
+		w.out.Meta[wire.MetaCost] = true
 	}
 	if *w.method.Load() != c.Method {
 		name := strings.Clone(c.Method)
@@ -109,8 +117,12 @@ func (w *worker) take(c *wire.Call, s *settings) error {
 		w.served.Store(true)
 	}
 	c.Cost.Run = time.Duration(w.in.Run)
-	if ld, ok := w.in.Meta[wire.MetaLog]; ok {
-		w.replay(ld, s.logger)
+	if w.in.Run == 0 && w.pool.config.Wire == wire.JSON { // which doesn't tell
+		c.Cost.Run = now().since(w.stream.sent)
+	}
+	w.pool.runs.add(c.Cost.Run)
+	if w.in.Meta != nil {
+		w.takeMeta(c, s)
 	}
 	if w.stream.canceled {
 		return w.canceled(c, w.in.Err)
@@ -131,6 +143,18 @@ func (w *worker) take(c *wire.Call, s *settings) error {
 		w.end = endPanic
 	}
 	return re
+}
+
+// takeMeta takes a reply's meta apart. What isn't as it should be is left out.
+func (w *worker) takeMeta(c *wire.Call, s *settings) {
+	if ld, ok := w.in.Meta[wire.MetaLog]; ok {
+		w.replay(ld, s.logger)
+	}
+	if cost, ok := w.in.Meta[wire.MetaCost].(map[string]any); ok {
+		cpu, _ := cost["cpu"].(int64)
+		rss, _ := cost["rss"].(int64)
+		c.Cost.CPU, c.Cost.PeakRSS = time.Duration(max(cpu, 0)), max(rss, 0)
+	}
 }
 
 // canceled describes a call whose context ended, and whose handler replied within its grace.
@@ -154,21 +178,35 @@ func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent inst
 		w.out.Last = false
 		return err
 	case errors.As(err, &violation):
+		w.ran(c, sent)
 		w.end = endProtocol
 		w.dismiss(endProtocol, err.Error())
 		return err
 	case errors.Is(err, errGaveUp):
 		return w.gaveUp(ctx, c, s, sent)
 	case errors.Is(err, net.ErrClosed): // by this side: Close, Abort, Release
+		w.ran(c, sent)
 		w.end = endClosed
 		return ErrClosed
 	}
-	return w.died(err, c.Method, func(l *wire.LogDefer, pid int) { w.replayLogs(l, pid, s.logger) })
+	at := now() // what follows takes its time
+	err = w.died(err, c.Method, func(l *wire.LogDefer, pid int) { w.replayLogs(l, pid, s.logger) })
+	if died, ok := err.(*WorkerDiedError); ok && !died.Unread {
+		c.Cost.Run = at.since(sent)
+		w.pool.runs.add(c.Cost.Run)
+	}
+	return err
+}
+
+// ran notes how long a call ran that got no reply, and that was sent at the given time.
+func (w *worker) ran(c *wire.Call, sent instant) {
+	c.Cost.Run = now().since(sent)
+	w.pool.runs.add(c.Cost.Run)
 }
 
 // gaveUp kills a worker that did not reply in time.
 func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent instant) error {
-	ran := now().since(sent)
+	w.ran(c, sent)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		w.end = endCanceled
 		w.dismiss(endCanceled, "its call was canceled and did not return")
@@ -176,7 +214,7 @@ func (w *worker) gaveUp(ctx context.Context, c *wire.Call, s *settings, sent ins
 	}
 	w.end = endTimeout
 	w.dismiss(endTimeout, "its call timed out")
-	return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: ran}
+	return &TimeoutError{Pool: w.pool.config.Name, Method: c.Method, Waited: c.Cost.Queued, Ran: c.Cost.Run}
 }
 
 // replay passes on what the handler has logged.

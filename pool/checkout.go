@@ -20,6 +20,7 @@ type Checkout struct {
 	pid      int32
 	running  bool
 	released bool
+	observed bool // the pool has an observer; never changes
 }
 
 // checkout is the part of a Checkout that most don't need: a Checkout is made for every use of a worker, and a small one is
@@ -54,6 +55,14 @@ func (c *Checkout) Call(ctx context.Context, reply any, method string, args ...a
 // Do runs the call behind those queued before it, and waits for its end. If one of them fails the call isn't run: its
 // error is then a *SkippedError. After Release it returns ErrClosed.
 func (c *Checkout) Do(ctx context.Context, call *wire.Call) error {
+	if p := c.observer(); p != nil {
+		return p.observed(ctx, call, c.do)
+	}
+	return c.do(ctx, call)
+}
+
+// do is Do without an observer.
+func (c *Checkout) do(ctx context.Context, call *wire.Call) error {
 	c.mu.Lock()
 	if err := c.unusable(); err != nil {
 		c.mu.Unlock()
@@ -97,7 +106,7 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 	case <-t.begin:
 	case <-ctx.Done():
 		if c.leave(t) {
-			return p.late(ctx, call.Method, 0, now(), t.queued)
+			return p.tired(t)
 		}
 		<-t.begin // its turn came at the same moment
 	}
@@ -105,6 +114,13 @@ func (c *Checkout) waitTurn(ctx context.Context, call *wire.Call) error {
 		return t.err
 	}
 	return c.run(ctx, t.w, call, t.queued)
+}
+
+// tired returns the error of a call whose context has ended before its turn came.
+func (p *Pool) tired(t *turn) error {
+	at := now()
+	t.call.Cost.Queued = at.since(t.queued)
+	return p.late(t.ctx, t.call.Method, 0, at, t.queued)
 }
 
 // leave takes t out of the queue. It reports whether t was still in.
@@ -122,18 +138,26 @@ func (c *Checkout) leave(t *turn) bool {
 // Go queues the call behind those before it and returns at once. See Do.
 func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
+	p := c.observer()
+	if p != nil {
+		ctx = p.callStart(ctx, call)
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err := c.unusable(); err != nil {
+		c.mu.Unlock()
+		if p != nil {
+			p.callEnd(ctx, call, err)
+		}
 		call.Finish(err)
 		return
 	}
+	defer c.mu.Unlock()
 	t := &turn{call: call, ctx: ctx, queued: now(), w: c.handle.w}
 	if c.running {
 		c.more().queue = append(c.more().queue, t)
 		t.stop = context.AfterFunc(ctx, func() {
 			if c.leave(t) {
-				call.Finish(t.w.pool.late(ctx, call.Method, 0, now(), t.queued))
+				t.w.pool.finish(ctx, call, t.w.pool.tired(t))
 			}
 		})
 		return
@@ -143,7 +167,7 @@ func (c *Checkout) Go(ctx context.Context, call *wire.Call) {
 }
 
 func (c *Checkout) runTurn(t *turn) {
-	t.call.Finish(c.run(t.ctx, t.w, t.call, t.queued))
+	t.w.pool.finish(t.ctx, t.call, c.run(t.ctx, t.w, t.call, t.queued))
 }
 
 // run runs a call whose turn it is, and lets the next one run. The call was queued at the given time, or not at all.
@@ -211,17 +235,24 @@ func (c *Checkout) next() {
 
 // skip ends all that is queued, because a call has failed. The caller holds mu.
 func (c *Checkout) skip(err error) {
+	var begun []*turn // by Go
 	for _, t := range c.rare.queue {
-		skipped := &SkippedError{Method: t.call.Method, Err: err}
+		t.err = &SkippedError{Method: t.call.Method, Err: err}
 		if t.begin != nil {
-			t.err = skipped
 			close(t.begin)
 		} else {
 			t.stop()
-			t.call.Finish(skipped)
+			begun = append(begun, t)
 		}
 	}
 	c.rare.queue = nil
+	switch {
+	case len(begun) == 0:
+	case !c.observed:
+		finish(begun)
+	default: // the observer may take its time, and mu
+		go finish(begun)
+	}
 }
 
 // Abort ends the worker. The running call and all later ones end with err, or with ErrAborted if err is nil. After
@@ -242,15 +273,26 @@ func (c *Checkout) Abort(err error) {
 // those queued behind it, and the worker is ended.
 func (c *Checkout) Release() {
 	c.mu.Lock()
+	if c.observed { // it may panic
+		defer c.mu.Unlock()
+		c.release()
+		return
+	}
+	c.release()
+	c.mu.Unlock()
+}
+
+// release is Release. The caller holds mu.
+func (c *Checkout) release() {
+	again := c.released
+	c.released = true
 	switch {
-	case c.released:
+	case again:
 	case !c.running:
 		c.giveBack(c.handle.w)
 	case c.rare == nil || c.rare.err == nil:
 		c.stop(endReleased, "its checkout was released during a call", ErrClosed)
 	}
-	c.released = true
-	c.mu.Unlock()
 }
 
 // stop ends the worker, for the reason that Stat counts and the one that its Exit tells. err sticks. The caller holds

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -37,8 +38,15 @@ type Config struct {
 	// MaxMessage is the largest body of a message that is taken from a worker, in bytes. Default what the dialer says, or
 	// 64 MiB. Negative: 2 GiB.
 	MaxMessage int64
-	// Logger gets what handlers log, and the pool's own records. Nil drops them.
+	// Measure has workers measure all calls, as wire.Call.Measure does for one. Default: those that ask for it.
+	Measure bool
+	// Logger gets what handlers log, and the pool's own records. Default: the dialer's, which for a forkserver.Process is
+	// its Config.Logger, or none. hclog.NewNullLogger() drops them.
 	Logger hclog.Logger
+	// Observer is told of calls, waits, checkouts and workers. Nil costs nothing. It must not be changed after New.
+	Observer *Observer
+
+	untimed bool // somebody debugs: there is no Timeout, and a canceled handler has all the time it wants
 }
 
 // CheckoutConfig overrides the pool's settings for a View. A zero field changes nothing.
@@ -49,6 +57,8 @@ type CheckoutConfig struct {
 	Logger hclog.Logger
 	// Meta goes to the handler with each call; wire.Call.Meta is added to it, and wins.
 	Meta map[string]string
+	// Measure has workers measure the calls, as wire.Call.Measure does for one. False changes nothing.
+	Measure bool
 }
 
 // withDefaults returns the settings in force: no limit is 0.
@@ -60,6 +70,11 @@ func (c Config) withDefaults(d Dialer) Config {
 		}
 	}
 	setDefault(&c.MaxWorkers, 20)
+	if m, ok := d.(interface{ MaxWorkers() int }); ok { // it has no more
+		if limit := m.MaxWorkers(); limit > 0 && (c.MaxWorkers == 0 || c.MaxWorkers > limit) {
+			c.MaxWorkers = limit
+		}
+	}
 	setDefault(&c.MinWorkers, 2)
 	if c.MaxWorkers > 0 {
 		c.MinWorkers = min(c.MinWorkers, c.MaxWorkers)
@@ -74,6 +89,13 @@ func (c Config) withDefaults(d Dialer) Config {
 	}
 	if c.MaxMessage < 0 {
 		c.MaxMessage = 2 << 30
+	}
+	if l, ok := d.(interface{ Logger() hclog.Logger }); ok && c.Logger == nil {
+		c.Logger = l.Logger()
+	}
+	if notimeouts.On() {
+		c.Timeout, c.untimed = 0, true
+		notimeouts.Warn(c.Logger, "pool", c.Name)
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -14,8 +14,9 @@ import (
 // Dialer makes connections to workers, one worker a connection. *forkserver.Process is one, and Unix, TCP and Spread
 // return others.
 //
-// A connection may also be a wire.Lifeline. A dialer may also have Name() string and MaxMessage() int64, which the pool
-// takes as defaults. An error that wraps wire.ErrServerGone means that trying again is of no use.
+// A connection may also be a wire.Lifeline. A dialer may also have Name() string, MaxMessage() int64 and Logger()
+// hclog.Logger, which the pool takes as defaults, and MaxWorkers() int, above which Config.MaxWorkers is lowered to it. An
+// error that wraps wire.ErrServerGone means that trying again is of no use.
 type Dialer interface {
 	Dial(ctx context.Context) (net.Conn, error)
 }

@@ -17,7 +17,7 @@ var (
 	ErrClosed = errors.New("bullpen: the pool or checkout is closed")
 	// ErrAborted is what Abort(nil) ends a checkout with.
 	ErrAborted = errors.New("bullpen: the checkout was aborted")
-	// errPanicked is what ends a checkout under whose call the app's own code has panicked.
+	// errPanicked is what ends a checkout, and what the observer is told, when the app's own code has panicked under a call.
 	errPanicked = errors.New("bullpen: a call on the checkout panicked in the app, in an argument's encoding or the logger")
 	// ErrServerGone says that the server process has ended for good, and with it its workers.
 	ErrServerGone = wire.ErrServerGone
@@ -45,7 +45,7 @@ func (e *WorkerDiedError) Error() string {
 		fmt.Fprintf(&b, " under %q", e.Method)
 	}
 	fmt.Fprintf(&b, ": it %s", e.Exit)
-	if line := firstLine(e.Exit.Stderr()); line != "" {
+	if line := e.Exit.Headline(); line != "" {
 		fmt.Fprintf(&b, " (stderr: %s)", line)
 	}
 	return b.String()
@@ -56,15 +56,6 @@ func (e *WorkerDiedError) Unwrap() error { return e.Err }
 
 // SafeToRetry reports whether the worker provably never read the call.
 func (e *WorkerDiedError) SafeToRetry() bool { return e.Unread }
-
-func firstLine(s string) string {
-	s = strings.TrimSpace(s)
-	line, _, _ := strings.Cut(s, "\n")
-	if len(line) > 200 {
-		line = line[:200] + "…"
-	}
-	return line
-}
 
 // TimeoutError says that a call or a checkout took longer than Timeout, or than its context's deadline allowed. It
 // matches context.DeadlineExceeded.

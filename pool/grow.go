@@ -45,6 +45,7 @@ func (p *Pool) grow() {
 	}
 	for ; have < want; have++ {
 		p.connecting++
+		p.stat.Connecting++
 		p.work.Add(1)
 		go p.connect(nil)
 	}
@@ -56,6 +57,7 @@ func (p *Pool) connect(leaving *worker) {
 	w, err := p.dial()
 	p.mu.Lock()
 	p.connecting--
+	p.stat.Connecting--
 	if leaving != nil {
 		p.leaving--
 	}
@@ -67,7 +69,9 @@ func (p *Pool) connect(leaving *worker) {
 	default:
 		p.fails.last, p.fails.gone = nil, false // the delay stays until a worker has served a call
 		p.workers[w] = struct{}{}
-		p.stat.connects++
+		p.stat.Total = int64(len(p.workers))
+		p.stat.Connects++
+		p.noteConnected(w)
 		w.leased = true // until it is delivered
 		p.deliver(w)
 		p.grow()
@@ -90,7 +94,7 @@ func (p *Pool) connect(leaving *worker) {
 // started and could not be set up fails the first who waits, if no other worker could serve him. A server that has gone
 // for good fails all.
 func (p *Pool) failed(err error) {
-	p.stat.failures++
+	p.stat.Failures++
 	p.fails.last = err
 	if p.closed {
 		return
@@ -189,6 +193,7 @@ func (p *Pool) replace(w *worker) {
 	}
 	p.leaving++
 	p.connecting++
+	p.stat.Connecting++
 	p.work.Add(1)
 	p.checkDrained()
 	p.mu.Unlock()

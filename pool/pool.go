@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -34,6 +35,9 @@ type Pool struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that connect or settle; added to under mu, and not once closed is set
+
+	waits *durations // of those who were in the queue
+	runs  *durations
 
 	// mu guards all below. Nothing that can block is done under it.
 	mu         sync.Mutex
@@ -49,6 +53,9 @@ type Pool struct {
 	shutting   bool
 	drained    chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
 	stat       counters
+	page       *scoreboard.Published // where stat lies
+
+	notices notices // guards itself
 }
 
 // New makes a pool. It returns at once: MinWorkers are connected in the background, and the server need not be up yet.
@@ -61,7 +68,12 @@ func New(d Dialer, c Config) (*Pool, error) {
 		return nil, errors.New("bullpen: pool.Config.Wire is neither wire.Binary nor wire.JSON")
 	}
 	p := &Pool{config: c.withDefaults(d), dialer: d, workers: map[*worker]struct{}{}}
-	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger}}
+	p.own = View{p, settings{timeout: p.config.Timeout, logger: p.config.Logger, measure: p.config.Measure}}
+	p.page = scoreboard.Publish(p.config.Name)
+	p.stat.PoolFigures = &p.page.PoolFigures
+	p.stat.Max = int64(p.config.MaxWorkers)
+	p.queue.waiting = &p.stat.Waiting
+	p.waits, p.runs = (*durations)(&p.page.Wait), (*durations)(&p.page.Run)
 	p.queue.expire = p.expire
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.Lock()
@@ -97,6 +109,7 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
+		p.stat.Idle--
 		p.lease(w)
 		stale := w.stale()
 		p.mu.Unlock()
@@ -104,6 +117,9 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 			return w, nil, nil
 		}
 		p.discard(w, endDied)
+		p.mu.Lock()
+		p.stat.Checkouts-- // nobody got it
+		p.mu.Unlock()
 	}
 }
 
@@ -113,7 +129,7 @@ func (p *Pool) line(start instant, timeout time.Duration) (*waiter, error) {
 	case p.closed || p.shutting:
 		return nil, ErrClosed
 	case p.full():
-		p.stat.refused++
+		p.stat.Refused++
 		return nil, ErrQueueFull
 	}
 	if start == 0 {
@@ -127,7 +143,7 @@ func (p *Pool) line(start instant, timeout time.Duration) (*waiter, error) {
 		deadline = start.add(timeout)
 	}
 	w := p.queue.push(start, deadline)
-	p.stat.waited++
+	p.stat.Waited++
 	p.grow()
 	return w, nil
 }
@@ -155,8 +171,17 @@ func (p *Pool) expire() {
 
 // await waits for the turn of w. It returns the present time.
 func (p *Pool) await(ctx context.Context, w *waiter) (*worker, instant, error) {
+	if p.config.Observer != nil {
+		return p.awaitObserved(ctx, w)
+	}
+	return p.stand(ctx, w)
+}
+
+// stand is await without an observer.
+func (p *Pool) stand(ctx context.Context, w *waiter) (*worker, instant, error) {
 	g, cause := w.wait(ctx)
 	at := now()
+	p.waits.add(at.since(w.start))
 	if cause != nil || g.late {
 		p.mu.Lock()
 		if g.late || p.queue.remove(w) {
@@ -202,10 +227,10 @@ func (w *waiter) wait(ctx context.Context) (g grant, cause error) {
 // waitError describes a wait that was in vain. The caller holds mu.
 func (p *Pool) waitError(ctx context.Context, cause error, at instant, waited time.Duration) error {
 	if err := ctx.Err(); cause != nil && err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		p.stat.canceled++
+		p.stat.Canceled++
 		return &CanceledError{Pool: p.config.Name, Kept: true, Err: causeOf(ctx)}
 	}
-	p.stat.timeouts++
+	p.stat.Timeouts++
 	e := &TimeoutError{Pool: p.config.Name, Waited: waited, Err: p.fails.last}
 	for w := range p.workers {
 		if w.leased && len(e.Holders) < maxHolders {
@@ -265,6 +290,7 @@ func (p *Pool) deliver(w *worker) {
 func (p *Pool) assign(w *worker) *waiter {
 	if first := p.queue.pop(); first != nil {
 		p.lease(w)
+		p.stat.Served++
 		return first
 	}
 	w.leased = false
@@ -273,6 +299,7 @@ func (p *Pool) assign(w *worker) *waiter {
 		w.idleAt = now()
 	}
 	p.idle = append(p.idle, w)
+	p.stat.Idle++
 	p.armIdleTimer()
 	p.checkDrained()
 	return nil
@@ -286,7 +313,7 @@ func (p *Pool) lease(w *worker) {
 	}
 	w.checkouts++
 	w.failed = false
-	p.stat.checkouts++
+	p.stat.Checkouts++
 }
 
 // discard ends a worker for the given reason, and replaces it if it is needed.
@@ -308,20 +335,27 @@ func (p *Pool) expel(w *worker, reason string) {
 // drop forgets a worker, and counts it with its first reason, if one is given. The caller holds mu.
 func (p *Pool) drop(w *worker, reason string) {
 	delete(p.workers, w)
+	p.stat.Total = int64(len(p.workers))
 	if w.served.Load() {
 		p.fails.delay = 0
 	}
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
+		p.stat.Idle--
 	}
 	if !w.counted && reason != "" {
 		w.counted = true
 		p.stat.end(reason)
+		p.noteEnded(w, reason)
 	}
 }
 
 // release takes a worker back after a checkout, and retires it if it has to go.
 func (p *Pool) release(w *worker) {
+	if w.observed != nil {
+		p.releaseObserved(w)
+		return
+	}
 	if w.tell() {
 		p.settle(w)
 		return

@@ -13,6 +13,7 @@ import (
 type queue struct {
 	first, last *waiter
 	n           int
+	waiting     *int64 // n, for others to see
 
 	timedFirst, timedLast *waiter
 	timer                 *time.Timer
@@ -58,6 +59,7 @@ func (q *queue) push(start, deadline instant) *waiter {
 	}
 	q.last = w
 	q.n++
+	*q.waiting++
 	switch {
 	case deadline == 0:
 	case q.timedLast != nil && deadline+disorder < q.timedLast.deadline:
@@ -135,6 +137,7 @@ func (q *queue) remove(w *waiter) bool {
 	}
 	w.prev, w.next, w.queued = nil, nil, false
 	q.n--
+	*q.waiting--
 	if w.timed {
 		q.removeTimed(w)
 	}

@@ -1,6 +1,10 @@
 package pool
 
-import "maps"
+import (
+	"maps"
+
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
+)
 
 // Stat is a snapshot of a pool, taken by Pool.Stat.
 type Stat struct {
@@ -23,12 +27,18 @@ type Stat struct {
 	Ends map[string]int64
 	// LastError is why the last try to have a worker failed; nil after a success.
 	LastError error
+
+	// Wait is how long those waited for a worker who came for one: 0 if there was an idle one, and those whose wait ended
+	// without one too. Who was refused did not wait.
+	Wait Histogram
+	// Run is how long handlers ran, as wire.Cost.Run tells it, of all calls that were sent.
+	Run Histogram
 }
 
-// counters are what Stat counts. The pool's mu guards them.
+// counters are what Stat counts, in memory that others may look at. The pool's mu guards them.
 type counters struct {
-	checkouts, waited, canceled, timeouts, refused, connects, failures int64
-	ends                                                               map[string]int64
+	*scoreboard.PoolFigures
+	ends map[string]int64
 }
 
 func (c *counters) end(reason string) {
@@ -49,15 +59,17 @@ func (p *Pool) Stat() *Stat {
 		Acquired:   len(p.workers) - len(p.idle),
 		Connecting: p.connecting,
 		Waiting:    p.queue.n,
-		Checkouts:  p.stat.checkouts,
-		Waited:     p.stat.waited,
-		Canceled:   p.stat.canceled,
-		Timeouts:   p.stat.timeouts,
-		Refused:    p.stat.refused,
-		Connects:   p.stat.connects,
-		Failures:   p.stat.failures,
+		Checkouts:  p.stat.Checkouts,
+		Waited:     p.stat.Waited,
+		Canceled:   p.stat.Canceled,
+		Timeouts:   p.stat.Timeouts,
+		Refused:    p.stat.Refused,
+		Connects:   p.stat.Connects,
+		Failures:   p.stat.Failures,
 		Ends:       maps.Clone(p.stat.ends),
 		LastError:  p.fails.last,
+		Wait:       p.waits.histogram(p.stat.Checkouts - p.stat.Served),
+		Run:        p.runs.histogram(0),
 	}
 	return s
 }

@@ -48,6 +48,8 @@ func (p *Pool) Close() error {
 	}
 	ends.Wait()
 	p.work.Wait()
+	p.notices.wait()
+	p.page.Close()
 	return nil
 }
 

@@ -28,7 +28,7 @@ func (p *Pool) With(c CheckoutConfig) *View { return p.own.With(c) }
 func (v *View) With(c CheckoutConfig) *View {
 	n := *v
 	switch {
-	case c.Timeout > 0:
+	case c.Timeout > 0 && !v.p.config.untimed:
 		n.s.timeout = c.Timeout
 	case c.Timeout < 0:
 		n.s.timeout = 0
@@ -36,6 +36,7 @@ func (v *View) With(c CheckoutConfig) *View {
 	if c.Logger != nil {
 		n.s.logger = c.Logger
 	}
+	n.s.measure = n.s.measure || c.Measure
 	if c.Meta != nil {
 		n.s.meta = maps.Clone(c.Meta)
 	}
@@ -50,6 +51,14 @@ func (p *Pool) Do(ctx context.Context, call *wire.Call) error {
 
 // Do runs the call on the next free worker. See Pool.Do.
 func (v *View) Do(ctx context.Context, call *wire.Call) error {
+	if v.p.config.Observer != nil {
+		return v.p.observed(ctx, call, v.run)
+	}
+	return v.run(ctx, call)
+}
+
+// run is Do without an observer of calls.
+func (v *View) run(ctx context.Context, call *wire.Call) error {
 	start := now()
 	w, at, err := v.p.acquire(ctx, start, v.s.timeout)
 	return v.do(ctx, call, start, at, w, err)
@@ -59,6 +68,7 @@ func (v *View) Do(ctx context.Context, call *wire.Call) error {
 func (v *View) do(ctx context.Context, call *wire.Call, start, at instant, w *worker, err error) error {
 	for try := 0; ; try++ {
 		if err != nil {
+			call.Cost.Queued = at.since(start)
 			return named(err, call.Method)
 		}
 		err = v.once(ctx, call, start, at, w)
@@ -80,6 +90,9 @@ func unread(err error) bool {
 
 // once runs the call on w, and releases it.
 func (v *View) once(ctx context.Context, call *wire.Call, start, at instant, w *worker) error {
+	if v.p.config.Observer != nil {
+		v.p.checkoutStart(ctx, w)
+	}
 	returned := false
 	defer func() {
 		if !returned { // by a panic in the caller's own code
@@ -109,6 +122,9 @@ func (p *Pool) Go(ctx context.Context, call *wire.Call) { p.own.Go(ctx, call) }
 // Go runs the call on the next free worker, and returns at once. See Pool.Go.
 func (v *View) Go(ctx context.Context, call *wire.Call) {
 	call.Begin()
+	if v.p.config.Observer != nil {
+		ctx = v.p.callStart(ctx, call)
+	}
 	start := now()
 	w, wait, err := v.p.enter(start, v.s.timeout)
 	go func() {
@@ -116,7 +132,7 @@ func (v *View) Go(ctx context.Context, call *wire.Call) {
 		if wait != nil {
 			w, at, err = v.p.await(ctx, wait)
 		}
-		call.Finish(v.do(ctx, call, start, at, w, err))
+		v.p.finish(ctx, call, v.do(ctx, call, start, at, w, err))
 	}()
 }
 
@@ -145,7 +161,11 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkout{handle: w.handle, pid: int32(w.pid())}
+	observed := v.p.config.Observer != nil
+	if observed {
+		v.p.checkoutStart(ctx, w)
+	}
+	c := &Checkout{handle: w.handle, pid: int32(w.pid()), observed: observed}
 	c.handle.view, w.handle = v, nil
 	return c, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -31,6 +32,7 @@ type worker struct {
 
 	asking    context.Context // ends when nobody wants to know any more how the worker died
 	endAsking context.CancelFunc
+	observed  context.Context // of the checkout, for its observer; nil without one
 
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
@@ -87,6 +89,9 @@ func (w *worker) greet() error {
 		return w.in.Hello.Setup
 	}
 	w.hello = *w.in.Hello
+	if w.pool.config.untimed {
+		w.hello.Grace = notimeouts.Forever
+	}
 	w.conn.SetMaxOut(w.hello.MaxMessage)
 	return nil
 }
@@ -147,6 +152,9 @@ var over = func() context.Context {
 
 // lost reclaims the worker of a Checkout that was dropped without Release.
 func (p *Pool) lost(w *worker) {
+	if w.observed != nil {
+		p.checkoutEnd(w, endLost)
+	}
 	if p.ctx.Err() != nil { // Close has ended the worker
 		p.discard(w, endClosed)
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -39,7 +40,9 @@ type child struct {
 	shot    atomic.Bool   // this process has killed it
 	dumping atomic.Bool   // what comes on stderr is a goroutine dump
 	linked  chan struct{} // closed when the link's reader has returned
-	over    chan struct{} // closed when the worker was reaped
+	// unwanted: somebody wanted this standby to be retired before it was ready. The supervisor's mu guards it.
+	unwanted bool
+	over     chan struct{} // closed when the worker was reaped
 
 	mu     sync.Mutex // guards all below
 	conn   *connection
@@ -164,6 +167,7 @@ func (s *supervisor) start() (_ *child, err error) {
 	if w.proc, err = process.Start(s.spec(w.number, files)); err != nil {
 		return nil, err
 	}
+	s.board.Enlist(w.slotNo, w.number, w.proc.Pid)
 	for i, name := range []string{"stdout", "stderr"} {
 		w.output.Add(1)
 		go w.forward(w.pipes[i], name)
@@ -214,6 +218,7 @@ func (w *child) take(c *connection) bool {
 		return false
 	}
 	w.conn, w.warm = c, w.ready
+	w.sup.board.SetOwner(w.slotNo, w.number, c.owner())
 	return true
 }
 
@@ -235,6 +240,9 @@ const (
 
 // awaitTake ends the worker if it doesn't take the connection that it was given. The caller holds mu.
 func (w *child) awaitTake() {
+	if w.sup.limits.CancelGrace == notimeouts.Forever { // it may stand in a debugger
+		return
+	}
 	again := false
 	w.taking = time.AfterFunc(takeWithin, func() {
 		w.mu.Lock()
@@ -258,6 +266,7 @@ func (w *child) untake(c *connection) bool {
 		return false
 	}
 	w.conn = nil
+	w.sup.board.SetOwner(w.slotNo, w.number, scoreboard.Nobody)
 	return true
 }
 
@@ -324,19 +333,22 @@ func (w *child) isReady() {
 		w.awaitTake()
 	}
 	w.mu.Unlock()
-	draining := false
+	draining, unwanted := false, false
 	if spare {
 		s.mu.Lock()
 		s.spare--
-		draining = s.draining
-		if !draining {
+		draining, unwanted = s.draining, w.unwanted
+		if !draining && !unwanted {
 			s.standby = append(s.standby, w)
 		}
 		s.mu.Unlock()
 	}
 	s.event(WorkerReady, w, nil) // from here on it can be had
-	if draining {
+	switch {
+	case draining:
 		w.kill(wire.ExitShutdown, "")
+	case unwanted:
+		w.kill(wire.ExitRetired, unwantedText)
 	}
 }
 
@@ -409,6 +421,7 @@ const (
 func (w *child) wait() {
 	s := w.sup
 	st := w.proc.Wait()
+	s.board.Discharge(w.slotNo) // the pid is free
 	for _, p := range w.pipes { // a descendant that hid from its process group may hold them open
 		p.SetReadDeadline(time.Now().Add(drainFor))
 	}

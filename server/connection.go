@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/scoreboard"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -18,6 +19,14 @@ type connection struct {
 	killed bool // its client wants no worker any more, for the reason why
 	why    string
 	ended  bool
+}
+
+// owner tells who will have the worker.
+func (c *connection) owner() scoreboard.Owner {
+	if c.Retire != nil {
+		return scoreboard.App
+	}
+	return scoreboard.Elsewhere
 }
 
 // give hands the connection to a worker that waits for one. It reports whether the worker has it, or had it when it

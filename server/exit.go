@@ -101,6 +101,9 @@ func (s *supervisor) logEnd(w *child, e *wire.Exit) {
 	case wire.ExitRetired, wire.ExitShutdown, wire.ExitCanceled, wire.ExitSetup:
 		s.logger.Debug("worker ended", args...)
 	default:
+		if line := e.Headline(); line != "" {
+			args = append(args, "stderr", line)
+		}
 		s.logger.Error("worker ended", args...)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -44,6 +45,9 @@ func (l Limits) withDefaults() Limits {
 	l.Procs = limit(l.Procs, 1, 0)
 	l.MaxMemory = limit(l.MaxMemory, 0, 0)
 	l.MaxSilent = limit(l.MaxSilent, 1000, 0)
+	if notimeouts.On() {
+		l.HungTimeout, l.SetupTimeout, l.CancelGrace = 0, 0, notimeouts.Forever
+	}
 	return l
 }
 

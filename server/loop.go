@@ -155,6 +155,7 @@ func (w *worker) call(m *wire.Message) error {
 	if w.base.Err() != nil { // cancelAll may not have seen this call
 		ctx.cancel()
 	}
+	use := w.meter(m)
 	result, err := w.invoke(ctx, inv, m)
 	w.watch.retract(ctx)
 	w.reply.Run = scoreboard.Now() - start
@@ -162,13 +163,17 @@ func (w *worker) call(m *wire.Message) error {
 	if logs := ctx.takeLogs(); logs != nil {
 		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}
 	}
+	if use.wanted {
+		w.reply.Meta = use.meta(w.reply.Meta)
+	}
 	ctx.cancel() // for what the handler left behind
 	m.Forget()
 	werr := w.respond(m, result, err)
 	if w.conn.Large() {
 		w.freeLater()
 	}
-	w.slot.CountCall(err != nil)
+	in, out := w.conn.Traffic()
+	w.slot.CountCall(err != nil, in, out)
 	if werr == nil && m.Last {
 		return w.checkoutDone()
 	}

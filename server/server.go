@@ -82,6 +82,9 @@ type Connection struct {
 	Wire wire.Kind // the wire that the client speaks
 	// OnExit is called once when the connection's worker has ended, or could not be had. It may be nil.
 	OnExit func(*wire.Exit)
+	// Retire asks the client to give the worker back once its checkout is released: somebody wants the worker gone. It must
+	// not block. Nil means that the client can't be asked.
+	Retire func()
 }
 
 // Serve gives a worker to each client of l, from the client's first byte on, until Shutdown or Close. It closes l. It

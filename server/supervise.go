@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/internal/process"
 	"github.com/bullpen-go/bullpen/internal/role"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -60,6 +61,9 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 	}
 	s := &supervisor{srv: srv, limits: srv.Limits.withDefaults(), logger: srv.Logger, workers: map[int]*child{},
 		gone: make(chan struct{}), oom: process.NewOOM()}
+	if notimeouts.On() && role.Current() == role.App { // a server process's app has said so
+		notimeouts.Warn(srv.Logger, "service", srv.Service.name)
+	}
 	if s.logger == nil {
 		s.logger = hclog.NewNullLogger()
 	}
@@ -69,7 +73,11 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 			return nil, fmt.Errorf("bullpen: SetupData: %w", err)
 		}
 	}
-	if s.board, err = scoreboard.New(); err != nil {
+	app := 0
+	if role.Current() == role.Server {
+		app = role.Parent()
+	}
+	if s.board, err = scoreboard.New(srv.Service.name, app); err != nil {
 		return nil, err
 	}
 	if s.hold, s.child, err = keepalive.New(); err != nil {
@@ -84,6 +92,9 @@ func newSupervisor(srv *Server) (*supervisor, error) {
 	}
 	s.hung = newHungWatch(s)
 	go s.watchChildren()
+	if app != 0 {
+		go s.heed()
+	}
 	s.refill()
 	return s, nil
 }

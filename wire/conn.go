@@ -39,6 +39,8 @@ type Conn struct {
 
 	large atomic.Bool // see Large
 
+	received, sent uint64 // bytes; see Traffic
+
 	begun bool // the stream's first byte was written, or read
 	first bool // this side writes it
 }
@@ -88,6 +90,9 @@ func (c *Conn) SetMaxOut(n int64) {
 // Buffered returns how many bytes were read from the stream and not yet parsed.
 func (c *Conn) Buffered() int { return c.to - c.from }
 
+// Traffic returns how many bytes were read from the stream, and how many Write was to write. No Read or Write may be running.
+func (c *Conn) Traffic() (received, sent uint64) { return c.received, c.sent }
+
 // Large reports whether a message of 1 MiB or more was read or written since it was last asked. Whoever wants to give memory
 // back has a reason then.
 func (c *Conn) Large() bool { return c.large.Load() && c.large.Swap(false) }
@@ -121,6 +126,7 @@ func (c *Conn) Write(m *Message) error {
 	if len(buf) == 0 { // a message that this wire doesn't have
 		return nil
 	}
+	c.sent += uint64(len(buf) + len(tail))
 	if tail == nil {
 		_, err = c.rw.Write(buf)
 		return err

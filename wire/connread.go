@@ -101,6 +101,7 @@ func (c *Conn) fill(n int) error {
 	for c.to-c.from < n {
 		k, err := c.rw.Read(c.in[c.to:])
 		c.to += k
+		c.received += uint64(k)
 		if c.to-c.from >= n {
 			return nil
 		}

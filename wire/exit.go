@@ -99,3 +99,30 @@ type Lifeline interface {
 	// function that takes f back.
 	OnRetire(f func()) (stop func())
 }
+
+// Headline returns the line of Stderr with which a crash of Go's begins, or else its first line, shortened to some 200
+// bytes. It is empty if the worker printed nothing there.
+func (e *Exit) Headline() string {
+	text := strings.TrimSpace(e.Stderr())
+	line, _, _ := strings.Cut(text, "\n")
+	for l := range strings.Lines(text) {
+		if crashLine(l) {
+			line = strings.TrimSpace(l)
+			break
+		}
+	}
+	if len(line) > 200 {
+		line = strings.ToValidUTF8(line[:200], "") + "…"
+	}
+	return line
+}
+
+// crashLine reports whether a crash of Go's begins with such a line.
+func crashLine(line string) bool {
+	for _, mark := range []string{"panic: ", "fatal error: ", "runtime: ", "SIG"} {
+		if strings.HasPrefix(line, mark) {
+			return true
+		}
+	}
+	return false
+}

@@ -38,10 +38,12 @@ const (
 	LogTrace = 50
 )
 
-// MetaLog is the key of the log records in a reply's meta, MetaUser that of Call.Meta in a call's.
+// Keys of a meta. MetaLog is that of the log records in a reply's, MetaUser that of Call.Meta in a call's. MetaCost stands
+// in a call's with true, if its client wants the call measured, and in its reply's with what was measured.
 const (
 	MetaLog  = "ld"
 	MetaUser = "bp"
+	MetaCost = "cost"
 )
 
 // Time returns when the record was made.

@@ -130,12 +130,8 @@ call fails, the error is printed to standard error, and the exit status is 1.`,
 					return err
 				}
 			}
-			switch kind {
-			case wire.Binary.String():
-			case wire.JSON.String():
-				conf.wire = wire.JSON
-			default:
-				return fmt.Errorf("--wire is binary or json, not %q", kind)
+			if conf.wire, err = wireKind(kind); err != nil {
+				return err
 			}
 			conf.method = args[0]
 			if conf.args, err = jsonArgs(args[1:], c.InOrStdin()); err != nil {

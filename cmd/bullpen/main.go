@@ -32,6 +32,6 @@ func command() *cobra.Command {
 		Short:        "Pools of worker processes for Go",
 		SilenceUsage: true,
 	}
-	root.AddCommand(demoCommand(), serveCommand(), callCommand(), chaosCommand())
+	root.AddCommand(demoCommand(), serveCommand(), callCommand(), topCommand(), benchCommand(), chaosCommand())
 	return root
 }

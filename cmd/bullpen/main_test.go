@@ -22,15 +22,25 @@ import (
 
 var binary string // the command, built by TestMain
 
+// testApps are what the test binary can be instead of a test.
+var testApps = map[string]func(){}
+
+const testAppEnv = "BULLPEN_TEST_APP"
+
 func TestMain(m *testing.M) {
 	forkserver.Init()
 	chaosVictim()
+	if run := testApps[os.Getenv(testAppEnv)]; run != nil {
+		run()
+		os.Exit(0)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bullpen-test")
 		if err != nil {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
+		os.Chmod(dir, 0o755) // other users run it too
 		binary = filepath.Join(dir, "bullpen")
 		if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -204,7 +204,7 @@ func newAuthority(t *testing.T, dir, name string) func(*testing.T, string) {
 
 func TestHelpShowsExamples(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"demo", "serve", "call", "chaos"} {
+	for _, name := range []string{"demo", "serve", "call", "bench", "chaos"} {
 		o := runs(t, "", name, "--help")
 		if _, examples, found := strings.Cut(o.out, "Examples:\n"); o.code != 0 || !found || !strings.HasPrefix(examples, "  ") || !strings.Contains(examples, "bullpen "+name) {
 			t.Errorf("%s: exit status %d, %s", name, o.code, o.out)

@@ -17,13 +17,14 @@ const (
 
 // Server to app.
 const (
-	ServerReady  Type = 32 + iota // Ready, with the scoreboard's descriptor: answers AppConfig
+	ServerReady  Type = 32 + iota // Ready, with two descriptors, the roster's and the scoreboard's: answers AppConfig
 	ServerPong                    // a sign of life
 	ServerExit                    // Exit: the worker of a connection has ended
 	ServerEvent                   // an event, as package server defines it
 	ServerLog                     // Log: a record of the server's logger
 	ServerServes                  // a worker is ready: sent once
 	ServerClosed                  // Closed: answers AppClose, just before the end
+	ServerRetire                  // Retire: a worker is wanted back
 )
 
 // Server to worker.
@@ -53,6 +54,11 @@ type Handover struct {
 type Kill struct {
 	ID     uint64 `cbor:"1,keyasint"`
 	Detail string `cbor:"2,keyasint,omitempty"`
+}
+
+// Retire wants a connection's worker to be given back.
+type Retire struct {
+	ID uint64 `cbor:"1,keyasint"`
 }
 
 // Exit reports the end of a connection's worker.

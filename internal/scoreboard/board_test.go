@@ -14,7 +14,7 @@ import (
 
 func newBoard(t *testing.T) *scoreboard.Board {
 	t.Helper()
-	b, err := scoreboard.New()
+	b, err := scoreboard.New("service", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestGivenSlotIsTakenAgainAndEmpty(t *testing.T) {
 	s, no := take(t, b)
 	s.Enter(scoreboard.Hook, 5)
 	s.SetMethod("x")
-	s.CountCall(true)
+	s.CountCall(true, 3, 4)
 	s.CountCheckout()
 	s.Watch(true)
 	s.AppendLog([]byte("x"))

@@ -1,6 +1,15 @@
-// Package scoreboard is shared memory with one slot a worker. A worker writes its own slot without a system call; its
-// server and the app read it without waking anybody. What stands in a slot is a hint from a process that may be
-// dead or hostile: readers check every length and trust no pid in it.
+// Package scoreboard is memory that processes share, by which they see what the others do without asking them. It lies in
+// four kinds of files without names:
+//
+//	slots   one for each worker, which writes it without a system call. What stands there is a hint from a process that may
+//	        be dead or hostile: readers check every length
+//	roster  whose the slots are: numbers and pids. Only the server writes it, and no worker gets it
+//	asks    who wants a worker to be retired writes its number there, and sends SIGCONT to the server
+//	page    what a pool counts
+//
+// A server maps the slots, and so does each worker its own. All others read the files, which can't fail by a signal as mapped
+// memory can. The app has the descriptors of slots and roster from its server; what isn't of its tree, bullpen top, opens
+// /proc/PID/fd, which the kernel lets the processes of the same user do, and root, and nobody else.
 package scoreboard
 
 import (
@@ -43,6 +52,13 @@ func (s State) String() string {
 
 // Slot is a worker's part of the scoreboard.
 type Slot struct {
+	figures
+	_   [logOffset - unsafe.Sizeof(figures{})]byte
+	log [logSize]byte
+}
+
+// figures are its first part, which is read by others.
+type figures struct {
 	state     atomic.Uint32
 	watched   atomic.Uint32 // 1: the server's watch sleeps and wants to be woken by the next call
 	since     atomic.Int64  // monotonic ns at which the state began, if it is one that can hang
@@ -52,9 +68,10 @@ type Slot struct {
 	logged    atomic.Uint32 // bytes of log records
 	methodLen atomic.Uint32
 	taken     atomic.Uint32 // 1: the worker has its connection, and may have read from it
+	_         uint32
+	bytesIn   atomic.Uint64 // on the worker's connection
+	bytesOut  atomic.Uint64
 	method    [maxMethod]byte
-	_         [logOffset - 52 - maxMethod]byte
-	log       [logSize]byte
 }
 
 var _ [SlotSize]byte = [unsafe.Sizeof(Slot{})]byte{}
@@ -83,13 +100,18 @@ func (s *Slot) Take() { s.taken.Store(1) }
 // Taken reports whether the worker had its connection.
 func (s *Slot) Taken() bool { return s.taken.Load() != 0 }
 
-// SetMethod notes the running method. A name above 128 bytes is cut.
+// SetMethod notes the method that will run. A name above 128 bytes is cut. Mostly it is the one that ran before.
 func (s *Slot) SetMethod(name string) {
+	if n := s.methodLen.Load(); n <= maxMethod && string(s.method[:n]) == name {
+		return
+	}
 	s.methodLen.Store(uint32(copy(s.method[:], name)))
 }
 
-// CountCall counts a finished call.
-func (s *Slot) CountCall(failed bool) {
+// CountCall counts a finished call. in and out are all bytes that the connection has carried so far.
+func (s *Slot) CountCall(failed bool, in, out uint64) {
+	s.bytesIn.Store(in)
+	s.bytesOut.Store(out)
 	s.calls.Add(1)
 	if failed {
 		s.errors.Add(1)
@@ -110,6 +132,8 @@ func (s *Slot) reset() {
 	s.logged.Store(0)
 	s.methodLen.Store(0)
 	s.taken.Store(0)
+	s.bytesIn.Store(0)
+	s.bytesOut.Store(0)
 }
 
 // Figures are what a slot shows.
@@ -120,12 +144,14 @@ type Figures struct {
 	Calls     uint64
 	Checkouts uint64
 	Errors    uint64
+	BytesIn   uint64 // of all calls that have ended
+	BytesOut  uint64
 }
 
 // Read returns what the slot shows now.
-func (s *Slot) Read() Figures {
+func (s *figures) Read() Figures {
 	f := Figures{State: State(s.state.Load()), Since: s.since.Load(), Calls: s.calls.Load(),
-		Checkouts: s.checkouts.Load(), Errors: s.errors.Load()}
+		Checkouts: s.checkouts.Load(), Errors: s.errors.Load(), BytesIn: s.bytesIn.Load(), BytesOut: s.bytesOut.Load()}
 	if n := s.methodLen.Load(); n <= maxMethod {
 		f.Method = string(append([]byte(nil), s.method[:n]...))
 	}

@@ -24,12 +24,12 @@ func TestSlotShowsWhatItsWorkerDoes(t *testing.T) {
 	if f.State != scoreboard.Running || f.Method != "resize" || f.Since < before || f.Since > scoreboard.Now() || !s.Busy() {
 		t.Errorf("a running slot shows %+v", f)
 	}
-	s.CountCall(false)
-	s.CountCall(true)
+	s.CountCall(false, 10, 20)
+	s.CountCall(true, 30, 40)
 	s.CountCheckout()
 	s.Rest()
 	f = s.Read()
-	if f.State != scoreboard.Idle || f.Calls != 2 || f.Errors != 1 || f.Checkouts != 1 || s.Busy() {
+	if f.State != scoreboard.Idle || f.Calls != 2 || f.Errors != 1 || f.Checkouts != 1 || f.BytesIn != 30 || f.BytesOut != 40 || s.Busy() {
 		t.Errorf("an idle slot shows %+v", f)
 	}
 }
