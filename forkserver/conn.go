@@ -18,6 +18,8 @@ type conn struct {
 	in *instance
 	id uint64
 
+	ahead bool // nobody uses it yet; the instance's mu guards it
+
 	exit chan struct{} // closed when how is set, under mu
 
 	mu      sync.Mutex // guards all below

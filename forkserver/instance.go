@@ -50,6 +50,7 @@ type instance struct {
 	mu     sync.Mutex // guards all below
 	conns  map[uint64]*conn
 	nextID uint64
+	stock  stock
 	gone   bool
 	asked  bool // to end
 	closed control.Closed
@@ -71,7 +72,11 @@ func (p *Process) launch(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	go in.run()
-	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
+	limits := p.config.Limits
+	if p.ahead() > 0 {
+		limits.Standby = 0 // those of the stock are all that there are
+	}
+	config := serverConfig{Service: p.svc.Name(), Limits: limits, SetupData: p.setupData,
 		Listeners: len(p.listeners), Events: p.config.OnEvent != nil, Path: p.config.Path}
 	// Large setup data blocks until the server reads it. If sending fails, the server has died, which is seen below.
 	go in.ctl.Send(control.AppConfig, config)
@@ -277,6 +282,11 @@ func (in *instance) readControl() {
 			if m.Decode(&r) == nil {
 				in.retire(r.ID)
 			}
+		case control.ServerWarm:
+			var warm control.Warm
+			if m.Decode(&warm) == nil {
+				in.warm(warm.ID)
+			}
 		case control.ServerPong:
 			in.pong()
 		case control.ServerServes:
@@ -309,9 +319,14 @@ func (in *instance) exited(e control.Exit) {
 	in.mu.Lock()
 	c := in.conns[e.ID]
 	delete(in.conns, e.ID)
+	unused := c != nil && in.stock.remove(c)
 	in.mu.Unlock()
 	if c != nil {
 		c.ended(&e.Exit)
+	}
+	if unused {
+		c.Close()
+		in.restockSoon()
 	}
 }
 
@@ -319,8 +334,13 @@ func (in *instance) exited(e control.Exit) {
 func (in *instance) retire(id uint64) {
 	in.mu.Lock()
 	c := in.conns[id]
+	unused := c != nil && in.stock.remove(c)
 	in.mu.Unlock()
-	if c != nil {
+	switch {
+	case unused: // its worker ends then, and another one takes its place
+		c.Close()
+		in.restockSoon()
+	case c != nil:
 		c.retire()
 	}
 }
@@ -329,9 +349,11 @@ func (in *instance) retire(id uint64) {
 func (in *instance) abandon(err error) {
 	in.mu.Lock()
 	in.gone = true
+	unused := in.stock.drop(in)
 	conns := in.conns
 	in.conns = nil
 	in.mu.Unlock()
+	closeAll(unused)
 	e := wire.Exit{Code: -1, Reason: wire.ExitShutdown}
 	if err != nil {
 		e.Reason, e.Detail = wire.ExitServerDied, err.Error()
@@ -341,8 +363,28 @@ func (in *instance) abandon(err error) {
 	}
 }
 
-// dial makes a connection and sends its other end to the server.
+// dial returns a connection: one whose worker stands by, or a new one.
 func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
+	if c := in.spare(); c != nil {
+		return c, nil
+	}
+	c, err := in.connect(control.Handover{Wire: kind})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// spare returns a connection whose worker stands by, or nil.
+func (in *instance) spare() net.Conn {
+	if c := in.stock.take(in); c != nil {
+		return c
+	}
+	return nil
+}
+
+// connect makes a connection and sends its other end to the server, with h.
+func (in *instance) connect(h control.Handover) (*conn, error) {
 	ours, theirs, err := control.Socketpair()
 	if err != nil {
 		return nil, err
@@ -353,7 +395,7 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, in: in, exit: make(chan struct{})}
+	c := &conn{Conn: nc, in: in, ahead: h.Ahead, exit: make(chan struct{})}
 	in.handing.RLock() // drain says that it begins to no connection that the server gets after it has heard of it
 	defer in.handing.RUnlock()
 	in.mu.Lock()
@@ -366,7 +408,8 @@ func (in *instance) dial(kind wire.Kind) (net.Conn, error) {
 	c.id = in.nextID
 	in.conns[c.id] = c
 	in.mu.Unlock()
-	if err := in.ctl.Send(control.AppConn, control.Handover{ID: c.id, Wire: kind}, theirs); err != nil {
+	h.ID = c.id
+	if err := in.ctl.Send(control.AppConn, h, theirs); err != nil {
 		in.exited(control.Exit{ID: c.id, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
 		nc.Close()
 		return nil, fmt.Errorf("bullpen: hand a connection to the server: %w", err)
@@ -380,8 +423,10 @@ func (in *instance) ask(t control.Type) {
 	in.handing.Lock()
 	in.mu.Lock()
 	in.asked = true
+	unused := in.stock.drop(in)
 	in.mu.Unlock()
 	in.handing.Unlock()
+	closeAll(unused)
 	go in.ctl.Send(t, nil) // a stopped server may not read
 }
 

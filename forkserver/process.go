@@ -94,6 +94,18 @@ func (p *Process) DialWire(ctx context.Context, kind wire.Kind) (net.Conn, error
 	}
 }
 
+// Spare returns a connection to a standby that waits for it, and the largest message that its worker takes. It doesn't wait:
+// without such a standby it returns nil. See Limits.Standby; where the server listens, only Dial returns standbys.
+func (p *Process) Spare() (nc net.Conn, maxMessage int64) {
+	p.mu.Lock()
+	in := p.cur
+	p.mu.Unlock()
+	if in == nil {
+		return nil, 0
+	}
+	return in.spare(), p.config.Limits.MaxMessage
+}
+
 // errReplaced says that an instance takes no connections any more, and another one does or will.
 var errReplaced = errors.New("the server is being replaced")
 
@@ -134,6 +146,7 @@ func (p *Process) serveBy(in *instance) {
 	p.mu.Unlock()
 	p.serverEvent(server.ServerStarted, in.pid(), nil)
 	close(in.decided)
+	go in.restock()
 	if ending { // Close did not see it
 		in.close()
 	}

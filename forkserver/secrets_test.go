@@ -31,11 +31,11 @@ func TestSecretsStayInside(t *testing.T) {
 	p.Call(limited(t), &ignored, "no such method", secret)
 	p.With(pool.CheckoutConfig{Meta: map[string]string{"token": secret}}).Call(limited(t), &ignored, "wrong data", secret)
 
-	tr.ready(t, 2) // the worker, and the standby after it
-	all := inTree(tr.mark)
-	if len(all) < 3 {
-		t.Fatalf("only %d processes in the tree", len(all))
-	}
+	var all []proc
+	eventually(t, "the server, the worker and a standby are there", func() bool {
+		all = inTree(tr.mark)
+		return len(all) >= 3
+	})
 	for _, proc := range all {
 		for _, file := range []string{"cmdline", "environ", "comm"} {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", proc.pid, file))

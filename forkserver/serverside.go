@@ -36,7 +36,7 @@ func serverMain() {
 	if err != nil {
 		fail(err)
 	}
-	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, ready: make(chan struct{})}
+	p := &serverProcess{ctl: ctl, kills: map[uint64]func(string){}, claims: map[uint64]func(){}, ready: make(chan struct{})}
 	if err := p.configure(); err != nil {
 		ctl.Send(control.ServerReady, control.Ready{Err: err.Error(), Shortage: isShortage(err)})
 		fail(err)
@@ -66,8 +66,9 @@ type serverProcess struct {
 	ready  chan struct{} // closed when the app has been told that the server is
 	served sync.Once
 
-	mu    sync.Mutex // guards kills
-	kills map[uint64]func(string)
+	mu     sync.Mutex // guards all below
+	kills  map[uint64]func(string)
+	claims map[uint64]func() // of connections that were made ahead
 }
 
 // configure makes the server that the app describes in its first message.
@@ -143,6 +144,11 @@ func (p *serverProcess) obey() {
 			if f := p.ctl.File("connection"); m.Decode(&c) == nil && f != nil {
 				p.serve(c, f)
 			}
+		case control.AppClaim:
+			var c control.Claim
+			if m.Decode(&c) == nil {
+				p.claim(c)
+			}
 		case control.AppKill:
 			var k control.Kill
 			if m.Decode(&k) == nil {
@@ -163,6 +169,7 @@ func (p *serverProcess) serve(c control.Handover, f *os.File) {
 	exit := func(e *wire.Exit) {
 		p.mu.Lock()
 		delete(p.kills, c.ID)
+		delete(p.claims, c.ID)
 		p.mu.Unlock()
 		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: *e})
 	}
@@ -170,12 +177,36 @@ func (p *serverProcess) serve(c control.Handover, f *os.File) {
 	// The worker may end before ServeConn has returned.
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	kill, err := p.srv.ServeConn(server.Connection{File: f, Wire: c.Wire, OnExit: exit, Retire: retire})
+	kill, err := p.serveConn(c, server.Connection{File: f, Wire: c.Wire, OnExit: exit, Retire: retire})
 	if err != nil {
 		p.ctl.Send(control.ServerExit, control.Exit{ID: c.ID, Exit: wire.Exit{Code: -1, Reason: wire.ExitNotStarted, Detail: err.Error()}})
 		return
 	}
 	p.kills[c.ID] = kill
+}
+
+// serveConn has the connection served at once, or when its client uses it. The caller holds mu.
+func (p *serverProcess) serveConn(c control.Handover, conn server.Connection) (kill func(string), err error) {
+	if !c.Ahead {
+		return p.srv.ServeConn(conn)
+	}
+	a, err := p.srv.ServeAhead(conn, func() { p.ctl.Send(control.ServerWarm, control.Warm{ID: c.ID}) })
+	if err != nil {
+		return nil, err
+	}
+	p.claims[c.ID] = a.Claim
+	return a.Kill, nil
+}
+
+// claim notes that a connection which was made ahead is used.
+func (p *serverProcess) claim(c control.Claim) {
+	p.mu.Lock()
+	claim := p.claims[c.ID]
+	delete(p.claims, c.ID)
+	p.mu.Unlock()
+	if claim != nil {
+		claim()
+	}
 }
 
 func (p *serverProcess) kill(k control.Kill) {

@@ -29,4 +29,6 @@ func (*instance) pid() int                         { return 0 }
 func (*instance) dial(wire.Kind) (net.Conn, error) { return nil, errors.ErrUnsupported }
 func (*instance) close() error                     { return nil }
 func (*instance) drain()                           {}
+func (*instance) spare() net.Conn                  { return nil }
+func (*instance) restock()                         {}
 func (*instance) status() (*Status, error)         { return nil, errors.ErrUnsupported }

@@ -39,12 +39,21 @@ func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at 
 	if w.since.Load() == 0 {
 		w.since.Store(int64(at))
 	}
-	w.prepare(c, s, last)
 	w.stream.begin(ctx, at, deadline)
-	err := w.conn.Write(&w.out)
+	err := w.speak()
+	if err == nil {
+		w.prepare(c, s, last)
+		err = w.conn.Write(&w.out)
+	}
 	w.out.Values = nil // they are the caller's
 	if err == nil {
 		w.stream.written()
+		if w.unmet {
+			err = w.meet()
+			c.Pid = w.hello.Pid
+		}
+	}
+	if err == nil {
 		err = w.readReply()
 	}
 	if err == nil {
@@ -52,6 +61,33 @@ func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at 
 		w.in.Forget()
 	} else {
 		err = w.broke(ctx, c, s, at, err)
+	}
+	w.stream.done()
+	return err
+}
+
+// speak begins with a hello what is sent to a worker that was handed out before it has got one.
+func (w *worker) speak() error {
+	if !w.silent {
+		return nil
+	}
+	w.silent = false
+	err := w.hail()
+	w.stream.keep()
+	return err
+}
+
+// introduce waits for the hello of a worker that was handed out before it.
+func (w *worker) introduce(ctx context.Context, s *settings) error {
+	at := now()
+	w.stream.begin(ctx, at, s.deadline(at))
+	err := w.speak()
+	if err == nil {
+		w.stream.written()
+		err = w.meet()
+	}
+	if err != nil {
+		err = w.broke(ctx, new(wire.Call), s, at, err)
 	}
 	w.stream.done()
 	return err
@@ -173,9 +209,14 @@ func (w *worker) canceled(c *wire.Call, remote *wire.RemoteError) error {
 func (w *worker) broke(ctx context.Context, c *wire.Call, s *settings, sent instant, err error) error {
 	var codec *wire.CodecError
 	var violation *wire.ProtocolError
+	var setup *wire.SetupError
 	switch {
 	case errors.As(err, &codec): // nothing was sent, and so no Last
 		w.out.Last = false
+		return err
+	case errors.As(err, &setup): // instead of a hello
+		w.end = endSetup
+		w.dismiss(endSetup, setup.Message)
 		return err
 	case errors.As(err, &violation):
 		w.ran(c, sent)

@@ -105,6 +105,9 @@ func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) e
 // nothing: the newline behind a call may be left unread.
 func (w *worker) unread(err error) bool {
 	json := w.conn.Kind() == wire.JSON
+	if w.unmet { // a worker says hello before it reads on
+		return true
+	}
 	if w.stream.writing { // the call did not even fit into the socket, or there was nobody to take it
 		return !json || !w.stream.begun
 	}

@@ -102,9 +102,14 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 		p.mu.Lock()
 		n := len(p.idle)
 		if n == 0 || p.closed || p.shutting {
-			wait, err := p.line(start, timeout)
+			var wait *waiter
+			var err error
+			w := p.spare()
+			if w == nil {
+				wait, err = p.line(start, timeout)
+			}
 			p.mu.Unlock()
-			return nil, wait, err
+			return w, wait, err
 		}
 		w := p.idle[n-1]
 		p.idle[n-1] = nil

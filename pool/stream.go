@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -93,6 +94,9 @@ func (s *stream) arm(at instant) {
 // written says that all of the call was given to Write.
 func (s *stream) written() { s.writing = s.visit.out != nil }
 
+// keep keeps what was put off from being overwritten by the next message.
+func (s *stream) keep() { s.visit.out = bytes.Clone(s.visit.out) }
+
 // done ends a call.
 func (s *stream) done() {
 	if s.slow {
@@ -184,8 +188,12 @@ func (s *stream) Write(p []byte) (n int, err error) {
 	head := s.visit.out
 	s.visit.out = nil
 	switch {
-	case head == nil && s.writing && s.ctx != nil && len(p) <= mayBlock && s.visit.raw != nil:
-		s.visit.out = p // it stays as it is until the reply has come
+	case s.writing && s.ctx != nil && len(head)+len(p) <= mayBlock && s.visit.raw != nil:
+		if head == nil {
+			s.visit.out = p // it stays as it is until the reply has come
+		} else {
+			s.visit.out = append(head, p...)
+		}
 		return len(p), nil
 	case head == nil && len(p) <= mayBlock || s.ctx == nil:
 		n, err = s.nc.Write(p)

@@ -157,7 +157,7 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	if ctx.Err() != nil {
 		return nil, v.p.late(ctx, "", 0, 0, 0)
 	}
-	w, _, err := v.p.acquire(ctx, 0, v.s.timeout)
+	w, err := v.take(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +168,26 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	c := &Checkout{handle: w.handle, pid: int32(w.pid()), observed: observed}
 	c.handle.view, w.handle = v, nil
 	return c, nil
+}
+
+// take takes a worker that has said hello.
+func (v *View) take(ctx context.Context) (*worker, error) {
+	for try := 0; ; try++ {
+		w, _, err := v.p.acquire(ctx, 0, v.s.timeout)
+		if err != nil || !w.unmet {
+			return w, err
+		}
+		if err = w.introduce(ctx, &v.s); err == nil {
+			return w, nil
+		}
+		v.p.release(w)
+		v.p.mu.Lock()
+		v.p.stat.Checkouts-- // nobody got it
+		v.p.mu.Unlock()
+		if try == maxTries || !unread(err) {
+			return nil, err
+		}
+	}
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -22,6 +22,8 @@ type worker struct {
 	stream stream
 	conn   *wire.Conn
 	hello  wire.Hello
+	silent bool // this side's hello is still to be sent; see spare
+	unmet  bool // the worker's hello is still to be read
 
 	id        uint32      // of the last call
 	checkouts int         // up to the present one
@@ -66,8 +68,8 @@ func newWorker(p *Pool, nc net.Conn) *worker {
 	return w
 }
 
-// greet exchanges hellos. The JSON wire has none.
-func (w *worker) greet() error {
+// hail says hello, which the worker answers once it is set up. The JSON wire has no hellos.
+func (w *worker) hail() error {
 	if w.pool.config.Wire == wire.JSON {
 		return w.conn.Open()
 	}
@@ -75,19 +77,26 @@ func (w *worker) greet() error {
 	if maxMessage == 0 {
 		maxMessage = wire.DefaultMaxMessage
 	}
+	w.unmet = true
 	w.out = wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version, MaxMessage: maxMessage, Name: w.pool.config.Name}}
-	err := w.conn.Write(&w.out)
-	if err == nil {
-		err = w.conn.Read(&w.in)
+	return w.conn.Write(&w.out)
+}
+
+// meet reads the worker's hello, unless that was done.
+func (w *worker) meet() error {
+	if !w.unmet {
+		return nil
 	}
+	err := w.conn.Read(&w.in)
 	switch {
 	case err != nil:
-		return w.notReady(err)
+		return err
 	case w.in.Type != wire.TypeHello || w.in.Hello.Version != wire.Version:
 		return &wire.ProtocolError{Message: "the worker did not answer with a hello of this version"}
 	case w.in.Hello.Setup != nil:
 		return w.in.Hello.Setup
 	}
+	w.unmet = false
 	w.hello = *w.in.Hello
 	if w.pool.config.untimed {
 		w.hello.Grace = notimeouts.Forever
@@ -96,8 +105,13 @@ func (w *worker) greet() error {
 	return nil
 }
 
-// notReady tells why a worker ended before it said hello.
+// notReady tells why a worker ended before it said hello, or with it.
 func (w *worker) notReady(err error) error {
+	var setup *wire.SetupError
+	var violation *wire.ProtocolError
+	if errors.As(err, &setup) || errors.As(err, &violation) {
+		return err
+	}
 	if w.pool.ctx.Err() != nil {
 		return ErrClosed
 	}

@@ -88,7 +88,7 @@ func (s *supervisor) spawn(conn *connection) {
 	}
 	s.oom.Started() // while the process begins
 	if conn != nil {
-		w.link.Send(control.WorkerServe, control.Serve{Wire: conn.Wire}, conn.File)
+		w.link.Send(control.WorkerServe, control.Serve{Wire: conn.Wire, Ahead: conn.ahead()}, conn.File)
 	}
 }
 
@@ -110,11 +110,21 @@ func (s *supervisor) needless(conn *connection) *wire.Exit {
 
 // notStarted reports a worker that could not be started, or that nobody wants any more.
 func (s *supervisor) notStarted(conn *connection, e *wire.Exit) {
-	if conn != nil {
-		conn.end(e)
+	if conn == nil {
+		s.spareFailed()
 		return
 	}
-	s.spareFailed()
+	if conn.ahead() {
+		s.failed()
+	}
+	conn.end(e)
+}
+
+// failed slows the start of standbys.
+func (s *supervisor) failed() {
+	s.mu.Lock()
+	s.backoff.fail()
+	s.mu.Unlock()
 }
 
 // spareFailed takes a standby that did not get ready off the count. The next one comes later.
@@ -220,6 +230,14 @@ func (w *child) take(c *connection) bool {
 	w.conn, w.warm = c, w.ready
 	w.sup.board.SetOwner(w.slotNo, w.number, c.owner())
 	return true
+}
+
+// claimed notes that somebody uses the connection that the worker got ahead. A worker that doesn't say that it has heard of it
+// is stopped, or stuck.
+func (w *child) claimed(c *connection) {
+	w.sup.board.SetOwner(w.slotNo, w.number, c.owner())
+	w.link.Send(control.WorkerClaim, nil)
+	w.handed()
 }
 
 // handed is called when a worker that was ready has been sent its connection.
@@ -328,8 +346,13 @@ func (w *child) isReady() {
 	if w.reason == wire.ExitSetup { // it was tried again
 		w.reason, w.detail = "", ""
 	}
-	spare := w.conn == nil
-	if !spare && !w.took {
+	conn := w.conn
+	spare, ahead := conn == nil, conn != nil && conn.ahead()
+	switch {
+	case spare || w.took:
+	case ahead:
+		w.warm = true
+	default:
 		w.awaitTake()
 	}
 	w.mu.Unlock()
@@ -343,6 +366,10 @@ func (w *child) isReady() {
 		}
 		s.mu.Unlock()
 	}
+	if ahead {
+		conn.File.Close() // the worker has it
+		conn.warm()
+	}
 	s.event(WorkerReady, w, nil) // from here on it can be had
 	switch {
 	case draining:
@@ -355,7 +382,7 @@ func (w *child) isReady() {
 // setupFailed ends a standby whose Setup failed. A worker with a connection tells its client first, and ends itself.
 func (w *child) setupFailed(e *wire.SetupError) {
 	w.mu.Lock()
-	spare := w.conn == nil
+	spare := w.conn == nil || w.conn.ahead()
 	w.mu.Unlock()
 	w.sup.logger.Warn("a worker's setup failed", "service", w.sup.srv.Service.name, "pid", w.proc.Pid, "worker", w.number, "error", e.Message)
 	w.note(wire.ExitSetup, e.Message)
@@ -464,18 +491,20 @@ func (w *child) pass(e *wire.Exit) {
 	s := w.sup
 	w.mu.Lock()
 	w.dead = true
-	conn, again, ready := w.conn, w.warm && !w.took, w.ready
+	conn, ready, took := w.conn, w.ready, w.took
+	again := conn != nil && w.warm && !took && !conn.ahead()
 	w.mu.Unlock()
-	if again && conn != nil {
+	if again {
 		_, again = conn.wanted()
 	}
 	switch {
 	case conn == nil && !ready:
 		s.spareFailed()
 	case conn == nil: // a standby that was ready
-		s.mu.Lock()
-		s.backoff.fail()
-		s.mu.Unlock()
+		s.failed()
+	case conn.ahead() && !took: // one that had its connection ahead
+		s.failed()
+		conn.end(e)
 	case again:
 		s.mu.Lock()
 		next := s.takeStandby()

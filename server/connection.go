@@ -14,20 +14,50 @@ import (
 type connection struct {
 	Connection
 
-	mu     sync.Mutex // guards all below
-	worker *child
-	killed bool // its client wants no worker any more, for the reason why
-	why    string
-	ended  bool
+	warm func() // of a connection that was made ahead: called when its worker is ready. Nil for others
+
+	mu      sync.Mutex // guards all below
+	worker  *child
+	claimed bool // somebody uses a connection that was made ahead
+	killed  bool // its client wants no worker any more, for the reason why
+	why     string
+	ended   bool
 }
 
-// owner tells who will have the worker.
+// owner tells who has the worker, or will have it.
 func (c *connection) owner() scoreboard.Owner {
-	if c.Retire != nil {
+	switch {
+	case c.waiting():
+		return scoreboard.Nobody
+	case c.Retire != nil:
 		return scoreboard.App
 	}
 	return scoreboard.Elsewhere
 }
+
+// ahead reports whether the connection was made ahead.
+func (c *connection) ahead() bool { return c.warm != nil }
+
+// waiting reports whether the connection was made ahead, and nobody uses it yet.
+func (c *connection) waiting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ahead() && !c.claimed
+}
+
+// Claim implements Ahead.
+func (c *connection) Claim() {
+	c.mu.Lock()
+	w, again := c.worker, c.claimed
+	c.claimed = true
+	c.mu.Unlock()
+	if w != nil && !again {
+		w.claimed(c)
+	}
+}
+
+// Kill implements Ahead.
+func (c *connection) Kill(detail string) { c.kill(detail) }
 
 // give hands the connection to a worker that waits for one. It reports whether the worker has it, or had it when it
 // died: then pass looks for another one.

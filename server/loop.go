@@ -35,7 +35,7 @@ var errInterrupted = errors.New("interrupted")
 //	running  reply → idle, or with Last → hook
 //	hook     ack → idle
 func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason, string) {
-	w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
+	w.open(kind)
 	w.enter(scoreboard.Starting)
 	if reason, detail, ok := w.greet(kind, setup); !ok {
 		return reason, detail
@@ -72,6 +72,13 @@ func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 		if w.base.Err() != nil {
 			return wire.ExitShutdown, ""
 		}
+	}
+}
+
+// open makes the connection's wire, unless that was done.
+func (w *worker) open(kind wire.Kind) {
+	if w.conn == nil || w.conn.Kind() != kind {
+		w.conn = wire.NewWorkerConn(w.sock, kind, w.config.Limits.MaxMessage)
 	}
 }
 

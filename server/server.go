@@ -112,6 +112,26 @@ func (s *Server) ServeConn(c Connection) (kill func(detail string), err error) {
 	return s.sup.serve(c)
 }
 
+// Ahead is a connection that was made before anybody uses it: see ServeAhead.
+type Ahead interface {
+	// Claim says that the client uses the connection from now on. A second Claim does nothing.
+	Claim()
+	// Kill ends the connection's worker; the detail goes into its wire.Exit.
+	Kill(detail string)
+}
+
+// ServeAhead gives a standby of its own to a connection that nobody uses yet, and returns at once: a worker is started and
+// set up for it, as slowly as after earlier failures if there were some, and then waits for the client's first byte, which
+// tells its wire; Connection.Wire is not looked at. ready is called once if the worker gets that far. Unlike a standby of
+// Limits.Standby, the worker needs nobody but its client to begin.
+func (s *Server) ServeAhead(c Connection, ready func()) (Ahead, error) {
+	if err := s.Start(); err != nil {
+		c.File.Close()
+		return nil, err
+	}
+	return s.sup.serveAhead(c, ready)
+}
+
 // Shutdown takes no more connections, ends standby workers, and waits until the clients have released the others. When
 // ctx ends first it closes the server and returns the context's error.
 func (s *Server) Shutdown(ctx context.Context) error {

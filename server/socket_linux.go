@@ -87,6 +87,9 @@ func (s *socket) connect(fd int) error {
 	return nil
 }
 
+// descriptor returns the connection's.
+func (s *socket) descriptor() int { return s.fd }
+
 // Close closes the connection. That of a worker stays open until its end.
 func (s *socket) Close() error {
 	s.epoll.Close()

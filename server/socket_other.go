@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 )
 
 // socket is a worker's connection, waited for in Go's poller.
-type socket struct{ connTransport }
+type socket struct {
+	connTransport
+	fd int
+}
 
 func newSocket() (*socket, error) { return new(socket), nil }
 
@@ -22,5 +26,13 @@ func (s *socket) connect(fd int) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	s.Conn = c
+	if sc, ok := c.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { s.fd = int(fd) })
+		}
+	}
 	return nil
 }
+
+// descriptor returns the connection's, which stays open as long as the socket does.
+func (s *socket) descriptor() int { return s.fd }

@@ -115,6 +115,21 @@ func (s *supervisor) serve(c Connection) (kill func(string), err error) {
 	return conn.kill, nil
 }
 
+// serveAhead has a standby made for c, which nobody uses yet.
+func (s *supervisor) serveAhead(c Connection, ready func()) (Ahead, error) {
+	conn := &connection{Connection: c, warm: ready}
+	s.mu.Lock()
+	draining := s.draining
+	delay := s.backoff.delay()
+	s.mu.Unlock()
+	if draining {
+		c.File.Close()
+		return nil, ErrServerClosed
+	}
+	time.AfterFunc(delay, func() { s.spawnLater(conn) })
+	return conn, nil
+}
+
 // takeStandby returns a ready standby, or nil. The caller holds mu.
 func (s *supervisor) takeStandby() *child {
 	if len(s.standby) == 0 {
@@ -172,20 +187,23 @@ func (s *supervisor) refill() {
 			go s.spawn(nil)
 			continue
 		}
-		time.AfterFunc(delay, s.spawnLater)
+		time.AfterFunc(delay, func() { s.spawnLater(nil) })
 	}
 }
 
-// spawnLater starts a standby that was put off.
-func (s *supervisor) spawnLater() {
+// spawnLater starts a standby that was put off: for conn, or if that is nil without a connection.
+func (s *supervisor) spawnLater(conn *connection) {
 	s.mu.Lock()
 	draining := s.draining
 	if !draining {
 		s.spawning++
 	}
 	s.mu.Unlock()
-	if !draining {
-		s.spawn(nil)
+	switch {
+	case !draining:
+		s.spawn(conn)
+	case conn != nil:
+		conn.end(&wire.Exit{Code: -1, Reason: wire.ExitShutdown})
 	}
 }
 

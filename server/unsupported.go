@@ -18,8 +18,11 @@ func newSupervisor(*Server) (*supervisor, error) {
 }
 
 func (*supervisor) serve(Connection) (func(string), error) { return nil, errors.ErrUnsupported }
-func (*supervisor) drain(context.Context) error            { return errors.ErrUnsupported }
-func (*supervisor) close() []int                           { return nil }
+func (*supervisor) serveAhead(Connection, func()) (Ahead, error) {
+	return nil, errors.ErrUnsupported
+}
+func (*supervisor) drain(context.Context) error { return errors.ErrUnsupported }
+func (*supervisor) close() []int                { return nil }
 
 func (*supervisor) killAll()  {}
 func (*supervisor) killRest() {}

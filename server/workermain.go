@@ -4,6 +4,7 @@ package server
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/role"
@@ -61,11 +63,17 @@ func workerMain() {
 		w.ready()
 		tell = false
 	}
-	kind, err := takeConnection(w, link, sock)
+	serve, err := takeConnection(w, link, sock)
 	if err != nil {
 		fail(err)
 	}
-	go settleIn(w, link, tell)
+	kind := serve.Wire
+	if serve.Ahead {
+		kind = standBy(w, link, sock, setupErr)
+	} else {
+		w.slot.Take()
+		go settleIn(w, link, tell)
+	}
 	reason, detail := w.serve(kind, setupErr)
 	if w.relay != nil {
 		w.relay.leave()
@@ -138,9 +146,9 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	return w, nil
 }
 
-// takeConnection waits for the connection and acknowledges it in the scoreboard, before anything is read from it: a
+// takeConnection waits for the connection. The caller acknowledges it in the scoreboard, before anything is read from it: a
 // connection that was not acknowledged goes to another worker.
-func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, error) {
+func takeConnection(w *worker, link *control.Conn, sock *socket) (serve control.Serve, err error) {
 	for {
 		m, err := link.Recv()
 		if err != nil { // the server has gone: the watcher ends us
@@ -150,19 +158,65 @@ func takeConnection(w *worker, link *control.Conn, sock *socket) (wire.Kind, err
 		case control.WorkerCancel:
 			w.end(wire.ExitShutdown, "")
 		case control.WorkerServe:
-			var serve control.Serve
 			if err := m.Decode(&serve); err != nil {
-				return 0, err
+				return serve, err
 			}
 			fd, ok := link.Descriptor()
 			if !ok {
-				return 0, fmt.Errorf("the connection did not arrive")
+				return serve, fmt.Errorf("the connection did not arrive")
 			}
-			if err := sock.connect(fd); err != nil {
-				return 0, err
+			return serve, sock.connect(fd)
+		}
+	}
+}
+
+// standBy makes a standby of a worker that has its connection already, and returns with the client's first byte, which tells
+// the wire. It stays in the socket.
+func standBy(w *worker, link *control.Conn, sock *socket, setupErr *wire.SetupError) wire.Kind {
+	if setupErr != nil { // the server knows
+		w.end(wire.ExitSetup, setupErr.Message)
+	}
+	role.DropSignals()
+	rehearse(w.config)
+	w.open(wire.Binary) // most likely
+	w.ready()
+	first, err := awaitFirst(w, link, sock.descriptor())
+	if err != nil {
+		w.end(ended(err))
+	}
+	kind, ok := wire.KindOf(first)
+	if !ok {
+		w.end(wire.ExitRetired, fmt.Sprintf("no message begins with byte %#x", first))
+	}
+	w.slot.Take()
+	go obey(w, link)
+	return kind
+}
+
+// awaitFirst waits for the first byte from the client, and obeys the server meanwhile.
+func awaitFirst(w *worker, link *control.Conn, fd int) (byte, error) {
+	for {
+		message, err := link.Await(fd)
+		switch {
+		case err != nil:
+			return 0, err
+		case message:
+			obeyOne(w, link)
+			if w.base.Err() != nil {
+				return 0, errShutdown
 			}
-			w.slot.Take()
-			return serve.Wire, nil
+			continue
+		}
+		var b [1]byte
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EAGAIN || err == unix.EINTR:
+		case err != nil:
+			return 0, os.NewSyscallError("recvfrom", err)
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return b[0], nil
 		}
 	}
 }
@@ -175,16 +229,29 @@ func settleIn(w *worker, link *control.Conn, ready bool) {
 		w.ready()
 	}
 	link.Send(control.WorkerTook, nil)
+	obey(w, link)
+}
+
+// obey does what the server says while the connection is served, or waited for.
+func obey(w *worker, link *control.Conn) {
 	if err := link.Poll(); err != nil {
 		fail(err)
 	}
 	for {
-		m, err := link.Recv()
-		if err != nil {
-			dieWithGroup()
-		}
-		if m.Type == control.WorkerCancel {
-			w.cancelAll()
-		}
+		obeyOne(w, link)
+	}
+}
+
+// obeyOne waits for a message from the server, and does what it says.
+func obeyOne(w *worker, link *control.Conn) {
+	m, err := link.Recv()
+	if err != nil {
+		dieWithGroup()
+	}
+	switch m.Type {
+	case control.WorkerClaim:
+		link.Send(control.WorkerTook, nil)
+	case control.WorkerCancel:
+		w.cancelAll()
 	}
 }

@@ -65,12 +65,12 @@ func standbyCalls(n int) (all []time.Duration, err error) {
 		return nil, err
 	}
 	f := &bullpenFleet{srv: srv}
-	if f.pool, err = pool.New(srv, pool.Config{MinWorkers: -1, MaxWorkers: n + 1}); err != nil {
+	if f.pool, err = pool.New(srv, pool.Config{MinWorkers: -1, MaxCheckouts: 1}); err != nil { // each call has its own worker
 		srv.Close()
 		return nil, err
 	}
 	defer f.close()
-	if _, err := f.firstCalls(1, noPause); err != nil { // may be cold
+	if _, err := echo.String.Call(context.Background(), f.pool, text); err != nil { // may be cold
 		return nil, err
 	}
 	for range standbys { // that one has been ready before the last of them
@@ -78,11 +78,18 @@ func standbyCalls(n int) (all []time.Duration, err error) {
 			return nil, err
 		}
 	}
-	return f.firstCalls(n, func() error {
-		err := await(ready)
+	for range n {
+		if err := await(ready); err != nil {
+			return nil, err
+		}
 		rest()
-		return err
-	})
+		begin := time.Now()
+		if _, err := echo.String.Call(context.Background(), f.pool, text); err != nil {
+			return nil, err
+		}
+		all = append(all, time.Since(begin))
+	}
+	return all, nil
 }
 
 func await(ready <-chan struct{}) error {

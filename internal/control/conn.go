@@ -151,6 +151,24 @@ func (c *Conn) Pending() bool {
 	return err == nil && n > 0
 }
 
+// Await waits until there is something to read from fd, or a message or its end here, in a blocking system call. It reports
+// whether it is a message. The connection must be a Blocking one.
+func (c *Conn) Await(fd int) (message bool, err error) {
+	b, ok := c.sock.(blocking)
+	if !ok {
+		return false, errors.New("control socket: it is not a blocking one")
+	}
+	if c.from < c.to {
+		return true, nil
+	}
+	fds := []unix.PollFd{{Fd: int32(b), Events: unix.POLLIN}, {Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		if _, err = unix.Poll(fds, -1); err != unix.EINTR {
+			return fds[0].Revents != 0, err
+		}
+	}
+}
+
 // Message is a received message.
 type Message struct {
 	Type Type

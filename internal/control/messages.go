@@ -13,6 +13,7 @@ const (
 	AppPing                     // wants a ServerPong
 	AppClose                    // end all workers now, then yourself
 	AppShutdown                 // start no more workers; end when the last one has
+	AppClaim                    // Claim: a connection made ahead is used from now on
 )
 
 // Server to app.
@@ -25,6 +26,7 @@ const (
 	ServerServes                  // a worker is ready: sent once
 	ServerClosed                  // Closed: answers AppClose, just before the end
 	ServerRetire                  // Retire: a worker is wanted back
+	ServerWarm                    // Warm: a connection made ahead has its worker
 )
 
 // Server to worker.
@@ -32,6 +34,7 @@ const (
 	WorkerSetup  Type = 64 + iota // what the worker is to be; first, once
 	WorkerServe                   // Serve, with a descriptor: its connection
 	WorkerCancel                  // end: cancel the handler that runs
+	WorkerClaim                   // the connection that was made ahead is used from now on: wants a WorkerTook
 )
 
 // Worker to server.
@@ -48,6 +51,18 @@ const (
 type Handover struct {
 	ID   uint64    `cbor:"1,keyasint"`
 	Wire wire.Kind `cbor:"2,keyasint,omitempty"`
+	// Ahead: nobody uses the connection yet. Its worker is to be a standby, and finds out the wire by itself.
+	Ahead bool `cbor:"3,keyasint,omitempty"`
+}
+
+// Claim says that somebody uses a connection that was made ahead.
+type Claim struct {
+	ID uint64 `cbor:"1,keyasint"`
+}
+
+// Warm says that the worker of a connection that was made ahead is set up.
+type Warm struct {
+	ID uint64 `cbor:"1,keyasint"`
 }
 
 // Kill wants a connection's worker ended.
@@ -91,6 +106,9 @@ type Closed struct {
 // Serve gives a worker its connection.
 type Serve struct {
 	Wire wire.Kind `cbor:"1,keyasint,omitempty"`
+	// Ahead: nobody uses the connection yet. The worker says that it is ready, and waits for the client's first byte, which
+	// tells the wire.
+	Ahead bool `cbor:"2,keyasint,omitempty"`
 }
 
 // Ending is a worker's last word.
