@@ -23,6 +23,7 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 		"rubbish":              {`echo 'Traceback (most recent call last):'`, `Traceback (most recent call last):`},
 		"a prompt":             {`printf 'login: '`, `"login:"`},
 		"half a line":          {`echo '["ok",{},[1,'`, `[\"ok\",{},[1,`},
+		"and then silence":     {`printf '["ok",{},[1,'`, `[\"ok\",{},[1,": no message: the line stopped in the middle`},
 		"another message":      {`echo '["do",{},"x"]'`, `[\"do\",{},\"x\"]`},
 		"two replies":          {`printf '["ok",{},1]\n["ok",{},2]\n'`, `[\"ok\",{},2]`},
 		"two replies, a line":  {`echo '["ok",{},1]["ok",{},2]'`, `[\"ok\",{},1][\"ok\",{},2]`},
@@ -59,6 +60,32 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A line may come in pieces, and what comes later has as much time as if it had not.
+func TestCommandThatPausesInALine(t *testing.T) {
+	t.Parallel()
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := syscall.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startCommand(t, script(`read x; printf '["ok",'; read x <`+gate+`; printf '{},1'; echo ']'
+read x; sleep 6; echo '["ok",{},2]'; cat >/dev/null`), server.Limits{}, pool.Config{})
+	co, err := p.Checkout(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer co.Release()
+	first := commandEcho.Go(limited(t), co, "x")
+	if err := os.WriteFile(gate, []byte("\n"), 0); err != nil { // once the command has opened it, after the first piece
+		t.Fatal(err)
+	}
+	if got, err := first.Wait(); err != nil || got != int64(1) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := commandEcho.Call(limited(t), co, "x"); err != nil || got != int64(2) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
