@@ -3,18 +3,12 @@
 package forkserver
 
 import (
-	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/internal/control"
 	"github.com/bullpen-go/bullpen/internal/process"
@@ -53,124 +47,6 @@ type instance struct {
 	gone   bool
 	asked  bool // to end
 	closed control.Closed
-}
-
-// launch starts a server and waits for its answer, for StartTimeout at most.
-func (p *Process) launch(ctx context.Context) (*instance, error) {
-	if err := role.CheckApp(); err != nil {
-		return nil, err
-	}
-	if max := p.config.StartTimeout; max > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, max, fmt.Errorf("no answer within StartTimeout (%v)", max))
-		defer cancel()
-	}
-	in := &instance{p: p, ready: make(chan control.Ready, 1), decided: make(chan struct{}),
-		dead: make(chan struct{}), conns: map[uint64]*conn{}}
-	if err := in.spawn(); err != nil {
-		return nil, err
-	}
-	go in.run()
-	config := serverConfig{Service: p.svc.Name(), Limits: p.config.Limits, SetupData: p.setupData,
-		Listeners: len(p.listeners), Events: p.config.OnEvent != nil, Path: p.config.Path}
-	// Large setup data blocks until the server reads it. If sending fails, the server has died, which is seen below.
-	go in.ctl.Send(control.AppConfig, config)
-	if err := in.await(ctx); err != nil {
-		close(in.decided)
-		in.kill()
-		return nil, err
-	}
-	return in, nil // serveBy decides
-}
-
-// await waits for the server's answer, and checks it.
-func (in *instance) await(ctx context.Context) error {
-	select {
-	case r := <-in.ready:
-		switch {
-		case r.Err != "" && r.Shortage:
-			return &shortageError{r.Err}
-		case r.Err != "":
-			return errors.New(r.Err)
-		}
-		if in.p.config.Path == "" && r.Build != role.Build() {
-			return errors.New("the program's file was replaced since this process began, and the server is the new one: restart the program")
-		}
-		return nil
-	case <-in.dead:
-		return in.startError()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// startError tells why a server ended before it answered.
-func (in *instance) startError() error {
-	head, _, _, _ := in.stderr.Ends()
-	said := strings.TrimSpace(string(head))
-	if said == "" {
-		said = "it said nothing; does its main begin with forkserver.Init()?"
-	}
-	return startFailure("the process ended before it answered: "+said, said)
-}
-
-// spawn starts the process, with descriptors in the order of package role.
-func (in *instance) spawn() (err error) {
-	p := in.p
-	var files []*os.File // the child's, closed here once it has them
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-		if err != nil {
-			in.hold.Close()
-			if in.ctl != nil {
-				in.ctl.Close()
-			}
-			if in.output != nil {
-				in.output.Close()
-			}
-		}
-	}()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return err
-	}
-	files = append(files, null)
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	in.output = r
-	files = append(files, w)
-	ctl, theirs, err := control.Pair()
-	if err != nil {
-		return err
-	}
-	in.ctl = ctl
-	hold, child, err := keepalive.New()
-	if err != nil {
-		theirs.Close()
-		return err
-	}
-	in.hold = hold
-	files = append(files, theirs, child)
-	for _, l := range p.listeners {
-		f, err := l.(interface{ File() (*os.File, error) }).File()
-		if err != nil {
-			return err
-		}
-		files = append(files, f)
-	}
-	in.proc, err = process.Start(process.Spec{
-		Path:  p.config.Path,
-		Title: "bullpen server: " + p.svc.Name(),
-		Env:   role.Mark(p.config.Env, role.Server, 0),
-		Dir:   p.config.Dir,
-		Files: append([]*os.File{null, w}, files[1:]...), // stdout and stderr are one pipe
-		Death: syscall.SIGKILL,                           // until Init in the server sets another: see package role
-	})
-	return err
 }
 
 func (in *instance) pid() int { return in.proc.Pid }
@@ -218,111 +94,6 @@ func (in *instance) endError(st process.State) error {
 		how += ": " + text
 	}
 	return fmt.Errorf("%w: server of %q, pid %d, %s", wire.ErrServerGone, in.p.svc.Name(), in.proc.Pid, how)
-}
-
-// readOutput forwards what the server prints: what a crash says.
-func (in *instance) readOutput() {
-	defer in.readers.Done()
-	pipe := &tail.Reader{File: in.output}
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := pipe.Read(buf)
-		in.stderr.Write(buf[:n])
-		for line := range bytes.Lines(buf[:n]) {
-			in.p.logger.Info(strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\uFFFD"),
-				"service", in.p.svc.Name(), "pid", in.proc.Pid, "stream", "server output")
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// readControl does what the server's messages ask for.
-func (in *instance) readControl() {
-	defer in.readers.Done()
-	for {
-		m, err := in.ctl.Recv()
-		if err != nil {
-			return
-		}
-		switch m.Type {
-		case control.ServerReady:
-			var r control.Ready
-			if m.Decode(&r) == nil && in.roster == nil {
-				in.roster, in.slots = in.ctl.File("roster"), in.ctl.File("scoreboard")
-				select {
-				case in.ready <- r:
-				default:
-				}
-				<-in.decided // what follows is for a server that was accepted
-			}
-		case control.ServerExit:
-			var e control.Exit
-			if m.Decode(&e) == nil {
-				in.exited(e)
-			}
-		case control.ServerEvent:
-			var e server.Event
-			if m.Decode(&e) == nil {
-				in.p.event(e)
-			}
-		case control.ServerLog:
-			var rec control.Log
-			if m.Decode(&rec) == nil {
-				in.log(rec)
-			}
-		case control.ServerRetire:
-			var r control.Retire
-			if m.Decode(&r) == nil {
-				in.retire(r.ID)
-			}
-		case control.ServerPong:
-			in.pong()
-		case control.ServerServes:
-			in.p.mu.Lock()
-			in.p.breaker.succeed()
-			in.p.mu.Unlock()
-		case control.ServerClosed:
-			in.mu.Lock()
-			m.Decode(&in.closed)
-			in.mu.Unlock()
-		}
-	}
-}
-
-// log replays a record of the server's.
-func (in *instance) log(rec control.Log) {
-	args := make([]any, len(rec.Args))
-	for i, a := range rec.Args {
-		args[i] = a
-	}
-	l := in.p.logger
-	if rec.Name != "" {
-		l = l.Named(rec.Name)
-	}
-	l.Log(hclog.Level(rec.Level), rec.Message, args...)
-}
-
-// exited notes the end of a connection's worker.
-func (in *instance) exited(e control.Exit) {
-	in.mu.Lock()
-	c := in.conns[e.ID]
-	delete(in.conns, e.ID)
-	in.mu.Unlock()
-	if c != nil {
-		c.ended(&e.Exit)
-	}
-}
-
-// retire has a connection given back.
-func (in *instance) retire(id uint64) {
-	in.mu.Lock()
-	c := in.conns[id]
-	in.mu.Unlock()
-	if c != nil {
-		c.retire()
-	}
 }
 
 // abandon ends all connections of a server that is dead: its workers are too.
