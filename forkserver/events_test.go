@@ -120,7 +120,7 @@ func TestEventsComeOneAtATime(t *testing.T) {
 			if inside.Add(1) != 1 {
 				t.Error("two at once")
 			}
-			time.Sleep(time.Millisecond) // to be caught
+			time.Sleep(time.Millisecond) // to be caught by another one; nobody tells that none comes
 			inside.Add(-1)
 		}})
 	if err != nil {

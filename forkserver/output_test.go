@@ -95,7 +95,8 @@ func residentMiB(t *testing.T, pid int) int {
 	return kib >> 10
 }
 
-// slowSink is an app's logger that can't keep up.
+// slowSink is an app's logger that can't keep up. The sleeps are what it is: were it to wait for the worker's end, there
+// would be none, as the worker waits until its output is read.
 type slowSink struct {
 	logs
 	n *int

@@ -10,9 +10,6 @@ import (
 	"testing"
 )
 
-// EnvApp is the environment variable that makes a test binary something else than a test: its TestMain looks at it.
-const EnvApp = "BULLPEN_TEST_APP"
-
 // App is a test binary in such a mode, in a process group and a session of its own.
 type App struct {
 	*exec.Cmd

@@ -12,6 +12,9 @@ import (
 // Patience is how long a test waits for anything.
 const Patience = 20 * time.Second
 
+// EnvApp is the environment variable that makes a test binary something else than a test: its TestMain looks at it.
+const EnvApp = "BULLPEN_TEST_APP"
+
 // Limited returns a context that ends with the test's patience.
 func Limited(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)

@@ -6,21 +6,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// EnvMark is the environment variable whose value, a mark, tells the processes of one tree from all others.
-const EnvMark = "BULLPEN_TEST_TREE"
-
-var marks atomic.Int64
-
-// NewMark returns a mark that no other tree has.
-func NewMark() string { return fmt.Sprintf("%d-%d", os.Getpid(), marks.Add(1)) }
 
 // Proc is a process of a tree.
 type Proc struct {
@@ -63,9 +54,6 @@ func Title(pid int) string {
 	cmd, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.TrimRight(strings.ReplaceAll(string(cmd), "\x00", " "), " ")
 }
-
-// Survival is how long what belongs to a dead process may live on.
-const Survival = time.Second
 
 // Gone fails the test unless the tree has no process any more after d. What a busy machine keeps from this process
 // doesn't count: it keeps as much from others.
