@@ -163,8 +163,8 @@ func TestInnerTreeEndsWithItsWorker(t *testing.T) {
 			case "server killed":
 				kill(tr.Pid(), syscall.SIGKILL)
 			}
-			proctest.Eventually(t, "the inner worker ends", func() bool { return !proctest.Alive(pid) })
-			proctest.Eventually(t, "the worker ends", func() bool { return !proctest.Alive(co.Pid()) })
+			proctest.Ends(t, pid, patience)
+			proctest.Ends(t, co.Pid(), patience)
 		})
 	}
 }

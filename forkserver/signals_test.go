@@ -80,7 +80,7 @@ func TestChildrenOfAWorkerObeySignals(t *testing.T) {
 	co := checkout(t, p)
 	for _, pid := range must(children.Call(proctest.Limited(t), co, 2, false))(t) {
 		kill(pid, syscall.SIGINT)
-		proctest.Eventually(t, "it ends", func() bool { return !proctest.Alive(pid) })
+		proctest.Ends(t, pid, patience)
 	}
 	if _, err := getpid.Call(proctest.Limited(t), co); err != nil {
 		t.Error(err)
