@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -121,11 +122,11 @@ func init() {
 
 func TestNothingOutlivesTheApp(t *testing.T) {
 	t.Parallel()
-	none := func(*testing.T, *app) {}
-	stop := func(which ...string) func(*testing.T, *app) {
-		return func(t *testing.T, a *app) {
+	none := func(*testing.T, *proctest.App) {}
+	stop := func(which ...string) func(*testing.T, *proctest.App) {
+		return func(t *testing.T, a *proctest.App) {
 			for _, w := range which {
-				pid, err := strconv.Atoi(a.says(t, w))
+				pid, err := strconv.Atoi(a.Says(t, w))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -135,7 +136,7 @@ func TestNothingOutlivesTheApp(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, mode, how, ready string
-		before                 func(*testing.T, *app)
+		before                 func(*testing.T, *proctest.App)
 	}{
 		{"idle", "idle", "", "ready", none},
 		{"standby workers", "standby", "", "ready", none},
@@ -156,15 +157,15 @@ func TestNothingOutlivesTheApp(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, test.mode, "HOW="+test.how)
-			a.says(t, test.ready)
+			a := proctest.StartApp(t, test.mode, "HOW="+test.how)
+			a.Says(t, test.ready)
 			test.before(t, a)
-			if n := len(inTree(a.mark)); n < 2 {
+			if n := len(proctest.InTree(a.Mark)); n < 2 {
 				t.Fatalf("only %d processes in the tree", n)
 			}
 			a.Process.Kill()
-			<-a.ended
-			gone(t, a.mark, survival)
+			<-a.Ended
+			proctest.Gone(t, a.Mark, survival)
 		})
 	}
 }
@@ -174,12 +175,12 @@ func TestNothingOutlivesAnAppThatSpawns(t *testing.T) {
 	for _, delay := range []time.Duration{0, 3 * time.Millisecond, 7 * time.Millisecond, 20 * time.Millisecond, 60 * time.Millisecond, 150 * time.Millisecond} {
 		t.Run(fmt.Sprint(delay), func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, "spawning")
-			a.says(t, "ready")
+			a := proctest.StartApp(t, "spawning")
+			a.Says(t, "ready")
 			time.Sleep(delay) // to meet a spawn at another point each time
 			a.Process.Kill()
-			<-a.ended
-			gone(t, a.mark, survival)
+			<-a.Ended
+			proctest.Gone(t, a.Mark, survival)
 		})
 	}
 }
@@ -193,11 +194,11 @@ func TestNothingOutlivesAnAppThatExits(t *testing.T) {
 			if signal.Ignored(sig) {
 				t.Skip("the tests were started with this signal ignored, as a shell does it with what runs in its background")
 			}
-			a := startApp(t, "quiet")
-			a.says(t, "ready")
+			a := proctest.StartApp(t, "quiet")
+			a.Says(t, "ready")
 			a.Process.Signal(sig)
-			closed(t, "the app's end", a.ended)
-			gone(t, a.mark, survival)
+			closed(t, "the app's end", a.Ended)
+			proctest.Gone(t, a.Mark, survival)
 		})
 	}
 }
@@ -216,10 +217,10 @@ func init() {
 
 func TestServerOfADroppedProcessLives(t *testing.T) {
 	t.Parallel()
-	a := startApp(t, "garbage")
-	a.says(t, "ready")
-	pid, _ := strconv.Atoi(a.says(t, "server "))
-	if !alive(pid) || !strings.HasPrefix(title(pid), "bullpen server: basic") {
-		t.Errorf("state %q, title %q", state(pid), title(pid))
+	a := proctest.StartApp(t, "garbage")
+	a.Says(t, "ready")
+	pid, _ := strconv.Atoi(a.Says(t, "server "))
+	if !proctest.Alive(pid) || !strings.HasPrefix(proctest.Title(pid), "bullpen server: basic") {
+		t.Errorf("state %q, title %q", proctest.State(pid), proctest.Title(pid))
 	}
 }

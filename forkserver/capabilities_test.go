@@ -29,12 +29,12 @@ func TestNothingOutlivesAnAppWithCapabilities(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprint("server stopped: ", stopped), func(t *testing.T) {
 			t.Parallel()
-			a := newApp(path, "copied") // or the pipe ends them, too
+			a := proctest.NewApp(path, "copied") // or the pipe ends them, too
 			a.Dir = "/"
 			proctest.AsOrdinaryUser(a.Cmd)
-			a.start(t)
-			a.says(t, "ready")
-			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.pid(t, "server ")))
+			a.Launch(t)
+			a.Says(t, "ready")
+			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.Pid(t, "server ")))
 			if !strings.Contains(string(status), fmt.Sprintf("CapEff:\t%016x\n", bindService)) {
 				t.Fatalf("it has no capabilities: %s", status)
 			}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/bullpen-go/bullpen/internal/proctest"
 )
 
 var (
@@ -52,18 +54,18 @@ func TestWorkerInC(t *testing.T) {
 	} {
 		t.Run(test.how, func(t *testing.T) {
 			t.Parallel()
-			a := newApp(cgoProgram(t), "", "HOW="+test.how)
-			a.start(t)
-			if died := a.says(t, "died:"); "died: "+died != test.died {
+			a := proctest.NewApp(cgoProgram(t), "", "HOW="+test.how)
+			a.Launch(t)
+			if died := a.Says(t, "died:"); "died: "+died != test.died {
 				t.Errorf("it %s", died)
 			}
-			if text := a.says(t, "stderr: "); !strings.Contains(text, test.says) {
+			if text := a.Says(t, "stderr: "); !strings.Contains(text, test.says) {
 				t.Errorf("its stderr: %s", text)
 			}
-			if text := a.says(t, "error: "); !strings.Contains(text, test.says) {
+			if text := a.Says(t, "error: "); !strings.Contains(text, test.says) {
 				t.Errorf("the error: %s", text)
 			}
-			<-a.ended
+			<-a.Ended
 		})
 	}
 }
@@ -74,15 +76,15 @@ func TestWorkerInCEndsWithItsApp(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprint("server stopped: ", stopped), func(t *testing.T) {
 			t.Parallel()
-			a := newApp(cgoProgram(t), "", "HOW=loop")
-			a.start(t)
-			a.says(t, "log: in C")
-			if srv := a.pid(t, "server "); stopped {
+			a := proctest.NewApp(cgoProgram(t), "", "HOW=loop")
+			a.Launch(t)
+			a.Says(t, "log: in C")
+			if srv := a.Pid(t, "server "); stopped {
 				stop(t, srv)
 			}
 			a.Process.Signal(os.Kill)
-			<-a.ended
-			gone(t, a.mark, survival)
+			<-a.Ended
+			proctest.Gone(t, a.Mark, survival)
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -32,15 +33,15 @@ func TestEventsComeInOrder(t *testing.T) {
 	srv := tr.Pid()
 	p := newPool(t, tr, poolConfig)
 	killed, crashed := checkout(t, p), checkout(t, p)
-	wait.Go(limited(t), killed)
+	wait.Go(proctest.Limited(t), killed)
 	tr.logs.said(t, "waiting")
 	kill(killed.Pid(), syscall.SIGKILL)
-	die.Call(limited(t), crashed, "exit 3")
+	die.Call(proctest.Limited(t), crashed, "exit 3")
 	p.Close()
 	tr.Close()
 	closed(t, "Done", tr.Done())
 
-	all := tr.events.list()
+	all := tr.events.List()
 	if first, last := all[0], all[len(all)-1]; first.Type != server.ServerStarted || last.Type != server.ServerEnded ||
 		first.Pid != srv || last.Pid != srv || last.Err != "" {
 		t.Errorf("the first is %+v, the last %+v", first, last)
@@ -100,7 +101,7 @@ func TestCloseReportsEveryEnd(t *testing.T) {
 	tr.Close()
 	closed(t, "Done", tr.Done())
 	ends := 0
-	for _, e := range tr.events.list() {
+	for _, e := range tr.events.List() {
 		if e.Type == server.WorkerEnded {
 			ends++
 		}
@@ -114,12 +115,12 @@ func TestEventsComeOneAtATime(t *testing.T) {
 	t.Parallel()
 	var inside atomic.Int32
 	var srv *forkserver.Process
-	srv, err := forkserver.Start(limited(t), basic, forkserver.Config{Limits: server.Limits{Standby: 4},
+	srv, err := forkserver.Start(proctest.Limited(t), basic, forkserver.Config{Limits: server.Limits{Standby: 4},
 		OnEvent: func(e server.Event) {
 			if inside.Add(1) != 1 {
 				t.Error("two at once")
 			}
-			time.Sleep(time.Millisecond) // to be caught
+			time.Sleep(time.Millisecond) // to be caught by another one; nobody tells that none comes
 			inside.Add(-1)
 		}})
 	if err != nil {
@@ -137,16 +138,16 @@ func TestRetiredWorkersEvent(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
-	pid := must(getpid.Call(limited(t), p))(t)
+	pid := must(getpid.Call(proctest.Limited(t), p))(t)
 	p.Close()
-	e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	e := tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
 	if e.Exit.MaxRSS < 1<<20 || e.Exit.UserTime+e.Exit.SystemTime <= 0 {
 		t.Errorf("what it used: %d bytes, %v, %v", e.Exit.MaxRSS, e.Exit.UserTime, e.Exit.SystemTime)
 	}
 	if e.Pid != pid || e.Exit.Reason != wire.ExitRetired || e.Exit.Code != 0 || e.Number != 1 {
 		t.Errorf("%+v: %+v", e, e.Exit)
 	}
-	if got := fmt.Sprint(told(tr.events.list(), pid)); got != "[worker started worker ready worker ended]" {
+	if got := fmt.Sprint(told(tr.events.List(), pid)); got != "[worker started worker ready worker ended]" {
 		t.Error(got)
 	}
 }

@@ -21,7 +21,7 @@ import (
 func TestWorkerThatDoesNotDie(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
-	freezer := proctest.NewFreezer(t, "bullpen-frozen-"+newMark())
+	freezer := proctest.NewFreezer(t, "bullpen-frozen-"+proctest.NewMark())
 	p := newPool(t, tr, pool.Config{MinWorkers: -1, MaxWorkers: 1})
 	co := checkout(t, p)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -34,22 +34,22 @@ func TestWorkerThatDoesNotDie(t *testing.T) {
 	if _, err := running.Wait(); !errors.Is(err, context.Canceled) {
 		t.Errorf("the call: %v", err)
 	}
-	if pid, err := getpid.Call(limited(t), p); err != nil || pid == co.Pid() {
+	if pid, err := getpid.Call(proctest.Limited(t), p); err != nil || pid == co.Pid() {
 		t.Errorf("the next call: worker %d, %v", pid, err)
 	}
 	err := tr.Close()
-	if pid := strconv.Itoa(co.Pid()); alive(co.Pid()) != (err != nil && strings.Contains(err.Error(), pid)) {
-		t.Errorf("worker %s is in state %q, and Close says: %v", pid, state(co.Pid()), err)
+	if pid := strconv.Itoa(co.Pid()); proctest.Alive(co.Pid()) != (err != nil && strings.Contains(err.Error(), pid)) {
+		t.Errorf("worker %s is in state %q, and Close says: %v", pid, proctest.State(co.Pid()), err)
 	}
 	freezer.Thaw(t)
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }
 
 // What is hung and frozen is given up, too, while its client waits.
 func TestFrozenWorkerIsHung(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{HungTimeout: time.Second}})
-	freezer := proctest.NewFreezer(t, "bullpen-hung-"+newMark())
+	freezer := proctest.NewFreezer(t, "bullpen-hung-"+proctest.NewMark())
 	p := newPool(t, tr, pool.Config{MinWorkers: -1, MaxWorkers: 1, Timeout: 3 * time.Second})
 	co := checkout(t, p)
 	running := wait.Go(context.Background(), co)
@@ -62,7 +62,7 @@ func TestFrozenWorkerIsHung(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	freezer.Thaw(t)
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Errorf("the next call: %v", err)
 	}
 }

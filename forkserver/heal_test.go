@@ -13,18 +13,11 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
-
-// ends fails the test unless the process has ended after d.
-func ends(t *testing.T, pid int, d time.Duration) {
-	t.Helper()
-	if !within(d, func() bool { return !alive(pid) }) {
-		t.Errorf("process %d has not ended within %v", pid, d)
-	}
-}
 
 // load makes calls until it is stopped, and counts those that fail.
 func load(p *pool.Pool, callers int) (stop func() (calls int64, errs []error)) {
@@ -68,13 +61,13 @@ func TestRestartFailsNoCall(t *testing.T) {
 	}
 	for i := range restarts {
 		before := tr.Pid()
-		if err := tr.Restart(limited(t)); err != nil {
+		if err := tr.Restart(proctest.Limited(t)); err != nil {
 			t.Fatalf("restart %d: %v", i, err)
 		}
 		if now := tr.Pid(); now == before || now == 0 {
 			t.Fatalf("the server's pid is %d, and was %d", now, before)
 		}
-		if _, err := getpid.Call(limited(t), p); err != nil {
+		if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 			t.Fatalf("after restart %d: %v", i, err)
 		}
 	}
@@ -93,19 +86,19 @@ func TestRestartWaitsForCheckouts(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- tr.Restart(ctx) }()
-	tr.events.wait(t, "the new server", func(e server.Event) bool { return e.Type == server.ServerStarted && e.Pid != old })
-	if pid, err := getpid.Call(limited(t), co); err != nil || pid != co.Pid() {
+	tr.events.Wait(t, "the new server", func(e server.Event) bool { return e.Type == server.ServerStarted && e.Pid != old })
+	if pid, err := getpid.Call(proctest.Limited(t), co); err != nil || pid != co.Pid() {
 		t.Errorf("on the old server: %d, %v", pid, err)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Restart: %v", err)
 	}
-	if _, err := getpid.Call(limited(t), co); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), co); err != nil {
 		t.Errorf("after Restart has lost its patience: %v", err)
 	}
 	co.Release()
-	ends(t, old, patience)
+	proctest.Ends(t, old, patience)
 }
 
 func TestServerIsKilledUnderLoad(t *testing.T) {
@@ -116,11 +109,11 @@ func TestServerIsKilledUnderLoad(t *testing.T) {
 	for range 10 {
 		pid := tr.Pid()
 		syscall.Kill(pid, syscall.SIGKILL)
-		tr.events.wait(t, "another server", func(e server.Event) bool {
+		tr.events.Wait(t, "another server", func(e server.Event) bool {
 			return e.Type == server.ServerStarted && e.Pid > 0 && e.Pid == tr.Pid() && e.Pid != pid
 		})
 		for { // a call may have been under way to the old server still
-			_, err := getpid.Call(limited(t), p)
+			_, err := getpid.Call(proctest.Limited(t), p)
 			var died *pool.WorkerDiedError
 			if err == nil {
 				break
@@ -150,7 +143,7 @@ func TestServerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	tr := start(t, doomed, forkserver.Config{})
 	p := newPool(t, tr, pool.Config{})
-	_, err := p.Checkout(limited(t))
+	_, err := p.Checkout(proctest.Limited(t))
 	if !errors.Is(err, pool.ErrServerGone) || !strings.Contains(err.Error(), "given up") {
 		t.Errorf("who waits gets: %v", err)
 	}
@@ -161,7 +154,7 @@ func TestServerIsGivenUp(t *testing.T) {
 	if _, err := tr.Dial(context.Background()); !errors.Is(err, wire.ErrServerGone) {
 		t.Errorf("Dial: %v", err)
 	}
-	if err := tr.Restart(limited(t)); !errors.Is(err, wire.ErrServerGone) {
+	if err := tr.Restart(proctest.Limited(t)); !errors.Is(err, wire.ErrServerGone) {
 		t.Errorf("Restart: %v", err)
 	}
 }
@@ -173,7 +166,7 @@ func TestStoppedServerIsReplaced(t *testing.T) {
 	pid := tr.Pid()
 	stop(t, pid)
 	p := newPool(t, tr, poolConfig)
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Error(err)
 	}
 	if now := tr.Pid(); now == pid {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 )
 
 func init() {
@@ -41,18 +42,18 @@ func TestNothingOutlivesAnAppWhoseDescriptorsLiveOn(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(fmt.Sprint("server stopped: ", stopped), func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, "copied")
+			a := proctest.StartApp(t, "copied")
 			killHeldOpen(t, a, stopped)
 		})
 	}
 }
 
 // killHeldOpen kills such an app.
-func killHeldOpen(t *testing.T, a *app, stopped bool) {
+func killHeldOpen(t *testing.T, a *proctest.App, stopped bool) {
 	t.Helper()
-	other, srv := a.pid(t, "other "), a.pid(t, "server ")
+	other, srv := a.Pid(t, "other "), a.Pid(t, "server ")
 	t.Cleanup(func() { kill(other, syscall.SIGKILL) }) // or the app's output has no end
-	a.says(t, "ready")
+	a.Says(t, "ready")
 	if files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", other)); len(files) < 8 {
 		t.Fatalf("it holds only %v", files)
 	}
@@ -60,5 +61,5 @@ func killHeldOpen(t *testing.T, a *app, stopped bool) {
 		stop(t, srv)
 	}
 	a.Process.Kill()
-	gone(t, a.mark, survival)
+	proctest.Gone(t, a.Mark, survival)
 }

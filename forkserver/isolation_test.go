@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 )
 
@@ -84,7 +85,7 @@ func TestDescriptorsOfAWorker(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	other := checkout(t, p)
 	for range 2 { // a standby, and one that is started for its connection
-		s := must(look.Call(limited(t), checkout(t, p)))(t)
+		s := must(look.Call(proctest.Limited(t), checkout(t, p)))(t)
 		// Its connection, the link to its server, the keepalive pipe; 0, 1 and 2; the runtime's poller, with an eventfd,
 		// and the connection's; the app, whose end it waits for.
 		want := []string{"/dev/null", "anon_inode", "anon_inode", "anon_inode", "anon_inode", "pipe", "pipe", "pipe", "socket", "socket"}
@@ -101,7 +102,7 @@ func TestDescriptorsOfAWorker(t *testing.T) {
 		}
 	}
 	// What a worker starts gets none of them.
-	out := must(shell.Call(limited(t), other, "for f in /proc/$$/fd/*; do test -e $f && echo ${f##*/}; done; true"))(t)
+	out := must(shell.Call(proctest.Limited(t), other, "for f in /proc/$$/fd/*; do test -e $f && echo ${f##*/}; done; true"))(t)
 	for _, n := range strings.Fields(out) {
 		if n != "0" && n != "1" && n != "2" && n != "10" && n != "255" { // the latter two are the shell's own
 			t.Errorf("a child of the worker has descriptor %s", n)
@@ -117,7 +118,7 @@ func TestTitles(t *testing.T) {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		return strings.TrimSpace(string(b))
 	}
-	if got := title(tr.Pid()); got != "bullpen server: basic" {
+	if got := proctest.Title(tr.Pid()); got != "bullpen server: basic" {
 		t.Errorf("the server's title: %q", got)
 	}
 	if got := comm(tr.Pid()); got != "bullpen server:" {
@@ -125,7 +126,7 @@ func TestTitles(t *testing.T) {
 	}
 	for i := range 3 {
 		pid := checkout(t, p).Pid()
-		if got, want := title(pid), fmt.Sprintf("bullpen worker: basic(%d)", i+1); got != want {
+		if got, want := proctest.Title(pid), fmt.Sprintf("bullpen worker: basic(%d)", i+1); got != want {
 			t.Errorf("the worker's title: %q instead of %q", got, want)
 		}
 		if got := comm(pid); got != "bullpen worker:" {
@@ -146,7 +147,7 @@ func TestWorkersSurroundings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	s := must(look.Call(limited(t), co))(t)
+	s := must(look.Call(proctest.Limited(t), co))(t)
 	if len(s.Args) != 1 {
 		t.Errorf("arguments: %q", s.Args)
 	}
@@ -173,7 +174,7 @@ func TestWorkersSurroundings(t *testing.T) {
 	if !s.Group {
 		t.Error("it is not its process group's leader")
 	}
-	if got := must(shell.Call(limited(t), co, `echo "$GOMAXPROCS $SEEN"; ulimit -c`))(t); got != "7 by the app\n0" && got != "7 by the app\n1" {
+	if got := must(shell.Call(proctest.Limited(t), co, `echo "$GOMAXPROCS $SEEN"; ulimit -c`))(t); got != "7 by the app\n0" && got != "7 by the app\n1" {
 		t.Errorf("its child sees %q", got)
 	}
 }
@@ -188,7 +189,7 @@ func TestEnvironmentIsConfigs(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Env: env, Dir: dir, Limits: server.Limits{Procs: 3}})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	s := must(look.Call(limited(t), co))(t)
+	s := must(look.Call(proctest.Limited(t), co))(t)
 	s.Env = slices.DeleteFunc(s.Env, func(kv string) bool { return strings.HasPrefix(kv, "BULLPEN_WORKER=") })
 	if want := append(env, envMark+"="+tr.mark); !slices.Equal(s.Env, want) {
 		t.Errorf("environment %q", s.Env)
@@ -196,7 +197,7 @@ func TestEnvironmentIsConfigs(t *testing.T) {
 	if s.Dir != dir || s.Procs != 3 {
 		t.Errorf("directory %s, GOMAXPROCS %d", s.Dir, s.Procs)
 	}
-	if got := must(shell.Call(limited(t), co, `echo "${GOMAXPROCS-unset}"`))(t); got != "unset" {
+	if got := must(shell.Call(proctest.Limited(t), co, `echo "${GOMAXPROCS-unset}"`))(t); got != "unset" {
 		t.Errorf("GOMAXPROCS of its child: %q", got)
 	}
 }
@@ -204,7 +205,7 @@ func TestEnvironmentIsConfigs(t *testing.T) {
 func TestAllProcessors(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "5")
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Procs: -1}})
-	if s := must(look.Call(limited(t), newPool(t, tr, poolConfig)))(t); s.Procs != 5 || !slices.Contains(s.Env, "GOMAXPROCS=5") {
+	if s := must(look.Call(proctest.Limited(t), newPool(t, tr, poolConfig)))(t); s.Procs != 5 || !slices.Contains(s.Env, "GOMAXPROCS=5") {
 		t.Errorf("GOMAXPROCS is %d", s.Procs)
 	}
 }
@@ -213,7 +214,7 @@ func TestAllProcessors(t *testing.T) {
 func TestConfigIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	c := forkserver.Config{}
-	p, err := forkserver.Start(limited(t), basic, c)
+	p, err := forkserver.Start(proctest.Limited(t), basic, c)
 	if err != nil {
 		t.Fatal(err)
 	}

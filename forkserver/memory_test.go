@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -37,10 +38,10 @@ func TestMaxMemory(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{MaxMemory: 256 << 20}})
 	p := newPool(t, tr, poolConfig)
-	if _, err := hog.Call(limited(t), p, 16<<20); err != nil {
+	if _, err := hog.Call(proctest.Limited(t), p, 16<<20); err != nil {
 		t.Errorf("below the limit: %v", err)
 	}
-	_, err := hog.Call(limited(t), p, 512<<20)
+	_, err := hog.Call(proctest.Limited(t), p, 512<<20)
 	var died *pool.WorkerDiedError
 	if !errors.As(err, &died) {
 		t.Fatalf("above the limit: %v", err)
@@ -49,7 +50,7 @@ func TestMaxMemory(t *testing.T) {
 	if r := died.Exit.Reason; r != wire.ExitOutOfMemory && (r != wire.ExitCrashed || !strings.Contains(died.Exit.Stderr(), "runtime.gc")) {
 		t.Errorf("above the limit: %v\n%s", err, died.Exit.Stderr())
 	}
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -64,11 +65,11 @@ func memoryGroup(t *testing.T, limit int) string {
 	if _, err := os.Stat(root + "/memory/memory.limit_in_bytes"); err == nil { // version 1
 		root, file = root+"/memory", "memory.limit_in_bytes"
 	}
-	dir := filepath.Join(root, "bullpen-"+newMark())
+	dir := filepath.Join(root, "bullpen-"+proctest.NewMark())
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Skipf("no cgroups here: %v", err)
 	}
-	t.Cleanup(func() { eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
+	t.Cleanup(func() { proctest.Eventually(t, "the cgroup is empty", func() bool { return os.Remove(dir) == nil }) })
 	if err := os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(limit)), 0o644); err != nil {
 		t.Skipf("no memory cgroups here: %v", err)
 	}
@@ -90,12 +91,12 @@ func TestOutOfMemory(t *testing.T) {
 	confine(t, tr, procs)
 	p := newPool(t, tr, poolConfig)
 	for range 2 {
-		_, err := hog.Call(limited(t), p, 512<<20)
+		_, err := hog.Call(proctest.Limited(t), p, 512<<20)
 		var died *pool.WorkerDiedError
 		if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitOutOfMemory {
 			t.Errorf("%v", err)
 		}
-		if _, err := getpid.Call(limited(t), p); err != nil {
+		if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	}
@@ -106,16 +107,16 @@ func TestOutOfMemoryOfAnotherProgram(t *testing.T) {
 	procs := memoryGroup(t, 128<<20)
 	tr, other := start(t, basic, forkserver.Config{}), start(t, basic, forkserver.Config{})
 	co := checkout(t, newPool(t, tr, poolConfig))
-	if _, err := getpid.Call(limited(t), co); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), co); err != nil {
 		t.Fatal(err)
 	}
 	confine(t, other, procs)
 	var died *pool.WorkerDiedError
-	if _, err := hog.Call(limited(t), newPool(t, other, poolConfig), 512<<20); !errors.As(err, &died) {
+	if _, err := hog.Call(proctest.Limited(t), newPool(t, other, poolConfig), 512<<20); !errors.As(err, &died) {
 		t.Fatalf("the other program's worker: %v", err)
 	}
 	kill(co.Pid(), syscall.SIGKILL)
-	_, err := getpid.Call(limited(t), co)
+	_, err := getpid.Call(proctest.Limited(t), co)
 	if !errors.As(err, &died) || died.Exit.Signal != 9 || died.Exit.Reason != wire.ExitKilled {
 		t.Errorf("%v", err)
 	}

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 )
 
 // runProgram runs a program of testdata and returns what it prints.
 func runProgram(t *testing.T, name string, env ...string) (stdout, mark string, code int) {
 	t.Helper()
-	mark = newMark()
-	cmd := exec.CommandContext(limited(t), program(t, name))
+	mark = proctest.NewMark()
+	cmd := exec.CommandContext(proctest.Limited(t), program(t, name))
 	cmd.Env = append(append(os.Environ(), envMark+"="+mark), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -34,7 +35,7 @@ func TestStartWithoutInit(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	for _, env := range []string{"NOHOOK=start", "NOHOOK=serve"} { // Start, and ListenAndServe
 		out, mark, code := runProgram(t, "nohook", env, "SOCKET="+socket)
-		gone(t, mark, survival)
+		proctest.Gone(t, mark, survival)
 		if code != 0 {
 			t.Errorf("%s: exit code %d", env, code)
 		}
@@ -56,7 +57,7 @@ func TestInitFromAnInitFunction(t *testing.T) {
 	t.Parallel()
 	for _, env := range []string{"INITFROMHOOK=once", "INITFROMHOOK=twice"} {
 		out, mark, code := runProgram(t, "initfromhook", env)
-		gone(t, mark, survival)
+		proctest.Gone(t, mark, survival)
 		if code != 0 || !strings.Contains(out, "init function") || !strings.Contains(out, "first line of main") {
 			t.Errorf("%s: exit code %d, %q", env, code, out)
 		}
@@ -117,12 +118,12 @@ func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
 			if how != "not Go" {
 				path = program(t, "nohook")
 			}
-			a := startApp(t, "starting", "PROGRAM="+path, "NOHOOK=work")
+			a := proctest.StartApp(t, "starting", "PROGRAM="+path, "NOHOOK=work")
 			var child int
-			eventually(t, "the child runs", func() bool {
-				for _, p := range inTree(a.mark) {
-					if p.pid != a.Process.Pid && p.title != title(a.Process.Pid) {
-						child = p.pid
+			proctest.Eventually(t, "the child runs", func() bool {
+				for _, p := range proctest.InTree(a.Mark) {
+					if p.Pid != a.Process.Pid && p.Title != proctest.Title(a.Process.Pid) {
+						child = p.Pid
 					}
 				}
 				return child != 0
@@ -131,7 +132,7 @@ func TestAppDiesWhileAProgramWithoutInitRuns(t *testing.T) {
 				stop(t, child)
 			}
 			a.Process.Kill()
-			gone(t, a.mark, survival)
+			proctest.Gone(t, a.Mark, survival)
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -70,16 +71,16 @@ func TestNoTimeouts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	a := newApp(os.Args[0], "no timeouts", "BULLPEN_DEBUG=notimeouts")
+	a := proctest.NewApp(os.Args[0], "no timeouts", "BULLPEN_DEBUG=notimeouts")
 	a.Stderr = w
-	a.start(t)
+	a.Launch(t)
 	w.Close()
 	for what, want := range map[string]string{"start:": "<nil>", "linger:": "<nil>", "ignore:": "true"} {
-		if got := a.says(t, what); got != want {
+		if got := a.Says(t, what); got != want {
 			t.Errorf("%s %s", what, got)
 		}
 	}
-	<-a.ended
+	<-a.Ended
 	warnings := warned(r)
 	if len(warnings) != 2 { // of Start and of New: there is no logger, so they are printed
 		t.Errorf("warnings: %q", warnings)
@@ -89,12 +90,12 @@ func TestNoTimeouts(t *testing.T) {
 // Without the switch each of them ends what it is for.
 func TestTimeoutsWithoutTheSwitch(t *testing.T) {
 	t.Parallel()
-	a := newApp(os.Args[0], "no timeouts", "BULLPEN_DEBUG=")
-	a.start(t)
-	if got := a.says(t, "start:"); got == "<nil>" {
+	a := proctest.NewApp(os.Args[0], "no timeouts", "BULLPEN_DEBUG=")
+	a.Launch(t)
+	if got := a.Says(t, "start:"); got == "<nil>" {
 		t.Error("StartTimeout is without effect")
 	}
-	<-a.ended
+	<-a.Ended
 }
 
 // warned returns the lines that have the warning.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -25,9 +26,9 @@ func TestWhatWorkersPrintIsLogged(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	first, second := checkout(t, p), checkout(t, p)
-	must(printOut.Call(limited(t), first, []byte("to stdout\r\n"), 1))(t)
-	must(printErr.Call(limited(t), second, []byte("to stderr\nhalf a "), 1))(t)
-	must(printErr.Call(limited(t), second, []byte("line\nbad \xff utf-8\n"), 1))(t)
+	must(printOut.Call(proctest.Limited(t), first, []byte("to stdout\r\n"), 1))(t)
+	must(printErr.Call(proctest.Limited(t), second, []byte("to stderr\nhalf a "), 1))(t)
+	must(printErr.Call(proctest.Limited(t), second, []byte("line\nbad \xff utf-8\n"), 1))(t)
 	numbers := map[string]string{}
 	for msg, want := range map[string]struct {
 		stream string
@@ -55,14 +56,14 @@ func TestLineOf10MB(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	must(echo.Call(limited(t), co, "warm up"))(t)
+	must(echo.Call(proctest.Limited(t), co, "warm up"))(t)
 	before := residentMiB(t, tr.Pid())
 	const size = 10 << 20
-	must(printErr.Call(limited(t), co, bytes.Repeat([]byte("x"), 1<<20), size>>20))(t)
-	must(printErr.Call(limited(t), co, []byte("\nthe end\n"), 1))(t)
+	must(printErr.Call(proctest.Limited(t), co, bytes.Repeat([]byte("x"), 1<<20), size>>20))(t)
+	must(printErr.Call(proctest.Limited(t), co, []byte("\nthe end\n"), 1))(t)
 	tr.logs.said(t, "the end")
 	total := 0
-	for _, r := range tr.logs.list() {
+	for _, r := range tr.logs.List() {
 		if r.args["stream"] != "stderr" || r.msg == "the end" {
 			continue
 		}
@@ -94,7 +95,8 @@ func residentMiB(t *testing.T, pid int) int {
 	return kib >> 10
 }
 
-// slowSink is an app's logger that can't keep up.
+// slowSink is an app's logger that can't keep up. The sleeps are what it is: were it to wait for the worker's end, there
+// would be none, as the worker waits until its output is read.
 type slowSink struct {
 	logs
 	n *int
@@ -112,24 +114,24 @@ func (s slowSink) Accept(name string, level hclog.Level, msg string, args ...any
 func TestSlowLoggerLosesNothing(t *testing.T) {
 	t.Parallel()
 	logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
-	slow := slowSink{logs{newFeed[record]()}, new(int)}
+	slow := slowSink{logs{proctest.NewFeed[record]()}, new(int)}
 	logger.RegisterSink(slow)
-	events := newFeed[server.Event]()
-	srv, err := forkserver.Start(limited(t), basic, forkserver.Config{Logger: logger, OnEvent: events.add})
+	events := proctest.NewFeed[server.Event]()
+	srv, err := forkserver.Start(proctest.Limited(t), basic, forkserver.Config{Logger: logger, OnEvent: events.Add})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer srv.Close()
 	p := newPool(t, srv, poolConfig)
-	if _, err := die.Call(limited(t), p, "long stderr"); err == nil {
+	if _, err := die.Call(proctest.Limited(t), p, "long stderr"); err == nil {
 		t.Error("the worker lives")
 	}
-	e := events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	e := events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
 	if !strings.HasSuffix(string(e.Exit.StderrTail), "\nlast line\n") {
 		t.Errorf("the tail ends with %q", e.Exit.StderrTail[max(len(e.Exit.StderrTail)-30, 0):])
 	}
 	lines := 0
-	for _, r := range slow.list() {
+	for _, r := range slow.List() {
 		if r.args["stream"] == "stderr" {
 			lines++
 		}
@@ -149,12 +151,12 @@ func TestHealthyPoolIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		must(echo.Call(limited(t), p, "hello"))(t)
+		must(echo.Call(proctest.Limited(t), p, "hello"))(t)
 	}
 	p.Close()
 	tr.Close()
 	closed(t, "Done", tr.Done())
-	for _, r := range append(tr.logs.list(), pooled.list()...) {
+	for _, r := range append(tr.logs.List(), pooled.List()...) {
 		if r.level > hclog.Debug {
 			t.Errorf("%v", r)
 		}
@@ -165,7 +167,7 @@ func TestHealthyPoolIsSilent(t *testing.T) {
 func TestWorkersDeathIsLogged(t *testing.T) {
 	t.Parallel()
 	tr, died := end(t, "said")
-	r := tr.logs.wait(t, "its end", func(r record) bool { return r.msg == "worker ended" && r.level == hclog.Error })
+	r := tr.logs.Wait(t, "its end", func(r record) bool { return r.msg == "worker ended" && r.level == hclog.Error })
 	if r.args["pid"] != strconv.Itoa(died.Pid) || !strings.Contains(r.args["how"], "exit code 4") {
 		t.Errorf("%+v", r)
 	}
@@ -184,8 +186,8 @@ func init() {
 // app | cat ends when the app does: workers don't hold its output.
 func TestPipeOfTheAppsOutputEnds(t *testing.T) {
 	t.Parallel()
-	mark := newMark()
-	cmd := exec.CommandContext(limited(t), "sh", "-c", `"$0" 2>&1 | cat`, "/proc/self/exe")
+	mark := proctest.NewMark()
+	cmd := exec.CommandContext(proctest.Limited(t), "sh", "-c", `"$0" 2>&1 | cat`, "/proc/self/exe")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -200,5 +202,5 @@ func TestPipeOfTheAppsOutputEnds(t *testing.T) {
 	if took := time.Since(begin); took > soon {
 		t.Errorf("it took %v", took)
 	}
-	gone(t, mark, survival)
+	proctest.Gone(t, mark, survival)
 }

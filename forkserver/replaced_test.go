@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 )
 
@@ -51,12 +52,12 @@ func TestProgramIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "program")
 	copyFile(t, "/proc/self/exe", path)
-	a := newApp(path, "replaced")
+	a := proctest.NewApp(path, "replaced")
 	in, err := a.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.start(t)
+	a.Launch(t)
 	steps := []func() error{
 		func() error { return nil },
 		func() error { return os.Chtimes(path, time.Now(), time.Now()) },
@@ -71,18 +72,18 @@ func TestProgramIsReplaced(t *testing.T) {
 		}
 		io.WriteString(in, "\n")
 		count := func(what string) (n int) {
-			for _, line := range a.lines.list() {
+			for _, line := range a.Lines.List() {
 				if strings.HasPrefix(line, what) && strings.HasSuffix(line, "<nil>") {
 					n++
 				}
 			}
 			return n
 		}
-		a.lines.wait(t, fmt.Sprintf("the %d. worker", i+1), func(string) bool { return count("worker ") == i+1 })
-		a.lines.wait(t, fmt.Sprintf("the %d. server", i+1), func(string) bool { return count("another server other") == i+1 })
+		a.Lines.Wait(t, fmt.Sprintf("the %d. worker", i+1), func(string) bool { return count("worker ") == i+1 })
+		a.Lines.Wait(t, fmt.Sprintf("the %d. server", i+1), func(string) bool { return count("another server other") == i+1 })
 	}
 	in.Close()
-	<-a.ended
+	<-a.Ended
 }
 
 func init() {
@@ -122,12 +123,12 @@ func TestRestartsWhileTheProgramIsReplaced(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "program")
 	copyFile(t, "/proc/self/exe", path)
-	a := newApp(path, "restarts")
+	a := proctest.NewApp(path, "restarts")
 	in, err := a.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.start(t)
+	a.Launch(t)
 	nothing := func() error { return nil }
 	steps := []func() error{
 		nothing,
@@ -147,14 +148,14 @@ func TestRestartsWhileTheProgramIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.WriteString(in, "\n")
-		a.says(t, fmt.Sprint("restarts ", 10*(i+1)))
+		a.Says(t, fmt.Sprint("restarts ", 10*(i+1)))
 	}
 	in.Close()
-	if got := a.says(t, "calls "); got != "true []" {
+	if got := a.Says(t, "calls "); got != "true []" {
 		t.Errorf("calls: %s", got)
 	}
-	<-a.ended
-	for _, line := range a.lines.list() {
+	<-a.Ended
+	for _, line := range a.Lines.List() {
 		if strings.HasPrefix(line, "restart ") || strings.HasPrefix(line, "call after") {
 			t.Error(line)
 		}
@@ -181,7 +182,7 @@ func TestPathOfAHelper(t *testing.T) {
 	copyFile(t, "/proc/self/exe", path)
 	tr := start(t, basic, forkserver.Config{Path: path})
 	p := newPool(t, tr, poolConfig)
-	pid := must(getpid.Call(limited(t), p))(t)
+	pid := must(getpid.Call(proctest.Limited(t), p))(t)
 	for _, pid := range []int{tr.Pid(), pid} {
 		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err != nil || exe != path {
 			t.Errorf("process %d runs %s, %v", pid, exe, err)

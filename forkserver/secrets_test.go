@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -24,23 +25,23 @@ func TestSecretsStayInside(t *testing.T) {
 	logger, pooled := newLogger()
 	p := newPool(t, tr, pool.Config{MinWorkers: -1, Logger: logger})
 	co := checkout(t, p)
-	if d := must(hookedData.Call(limited(t), co))(t); !strings.Contains(d.Mode, secret) {
+	if d := must(hookedData.Call(proctest.Limited(t), co))(t); !strings.Contains(d.Mode, secret) {
 		t.Fatalf("the worker was told %+v", d)
 	}
 	var ignored string
-	p.Call(limited(t), &ignored, "no such method", secret)
-	p.With(pool.CheckoutConfig{Meta: map[string]string{"token": secret}}).Call(limited(t), &ignored, "wrong data", secret)
+	p.Call(proctest.Limited(t), &ignored, "no such method", secret)
+	p.With(pool.CheckoutConfig{Meta: map[string]string{"token": secret}}).Call(proctest.Limited(t), &ignored, "wrong data", secret)
 
-	var all []proc
-	eventually(t, "the server, the worker and a standby are there", func() bool {
-		all = inTree(tr.mark)
+	var all []proctest.Proc
+	proctest.Eventually(t, "the server, the worker and a standby are there", func() bool {
+		all = proctest.InTree(tr.mark)
 		return len(all) >= 3
 	})
 	for _, proc := range all {
 		for _, file := range []string{"cmdline", "environ", "comm"} {
-			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", proc.pid, file))
+			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", proc.Pid, file))
 			if err == nil && bytes.Contains(text, []byte(secret)) {
-				t.Errorf("in %s of %s: %q", file, proc.title, text)
+				t.Errorf("in %s of %s: %q", file, proc.Title, text)
 			}
 		}
 	}
@@ -48,12 +49,12 @@ func TestSecretsStayInside(t *testing.T) {
 	p.Close()
 	tr.Close()
 	closed(t, "Done", tr.Done())
-	for _, r := range append(tr.logs.list(), pooled.list()...) {
+	for _, r := range append(tr.logs.List(), pooled.List()...) {
 		if text := fmt.Sprint(r.msg, r.args); strings.Contains(text, secret) {
 			t.Errorf("in the log: %s", text)
 		}
 	}
-	if text := fmt.Sprint(tr.events.list()); strings.Contains(text, secret) {
+	if text := fmt.Sprint(tr.events.List()); strings.Contains(text, secret) {
 		t.Errorf("in the events: %s", text)
 	}
 }
@@ -67,11 +68,11 @@ func TestNoCoreIsDumped(t *testing.T) {
 	for _, how := range []string{"panic", "SIGABRT"} {
 		co := checkout(t, p)
 		// The hard limit is down, too: even root's worker has to be told to raise it.
-		if got := must(shell.Call(limited(t), co, "ulimit -Hc"))(t); got != "0" && got != "1" {
+		if got := must(shell.Call(proctest.Limited(t), co, "ulimit -Hc"))(t); got != "0" && got != "1" {
 			t.Errorf("a core may have %s blocks", got)
 		}
-		die.Call(limited(t), co, how)
-		e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == co.Pid() })
+		die.Call(proctest.Limited(t), co, how)
+		e := tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == co.Pid() })
 		if e.Exit.SignalName == "" {
 			t.Errorf("%s: it did not end by a signal, which would leave a core: %v", how, e.Exit)
 		}

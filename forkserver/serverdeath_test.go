@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -25,7 +26,7 @@ func kill(pid int, sig syscall.Signal) { syscall.Kill(pid, sig) }
 func stop(t *testing.T, pid int) {
 	t.Helper()
 	kill(pid, syscall.SIGSTOP)
-	eventually(t, "all threads of the process stop", func() bool {
+	proctest.Eventually(t, "all threads of the process stop", func() bool {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		for _, thread := range threads {
 			stat, _ := os.ReadFile(thread)
@@ -68,9 +69,9 @@ func TestServerIsKilled(t *testing.T) {
 		t.Errorf("the running call: %v", err)
 	}
 	for _, worker := range []int{co.Pid(), idle.Pid()} {
-		ends(t, worker, survival)
+		proctest.Ends(t, worker, survival)
 	}
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Errorf("a later call, on the new server: %v", err)
 	}
 	if now := tr.Pid(); now == pid || now == 0 {
@@ -79,10 +80,10 @@ func TestServerIsKilled(t *testing.T) {
 	if err := tr.Err(); err != nil {
 		t.Errorf("Err: %v", err)
 	}
-	if _, err := getpid.Call(limited(t), co); !errors.As(err, &died) {
+	if _, err := getpid.Call(proctest.Limited(t), co); !errors.As(err, &died) {
 		t.Errorf("a later call on the checkout: %v", err)
 	}
-	ended := tr.events.wait(t, "the server's end", func(e server.Event) bool { return e.Type == server.ServerEnded })
+	ended := tr.events.Wait(t, "the server's end", func(e server.Event) bool { return e.Type == server.ServerEnded })
 	if ended.Pid != pid || !strings.Contains(ended.Err, "signal 9") {
 		t.Errorf("%+v", ended)
 	}
@@ -96,11 +97,11 @@ func TestServerCrashes(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
 	kill(tr.Pid(), syscall.SIGABRT)
-	ended := tr.events.wait(t, "the server's end", func(e server.Event) bool { return e.Type == server.ServerEnded })
+	ended := tr.events.Wait(t, "the server's end", func(e server.Event) bool { return e.Type == server.ServerEnded })
 	if !strings.Contains(ended.Err, "SIGABRT") {
 		t.Errorf("%+v", ended)
 	}
-	tr.logs.wait(t, "what it prints", func(r record) bool { return strings.HasPrefix(r.msg, "SIGABRT") })
+	tr.logs.Wait(t, "what it prints", func(r record) bool { return strings.HasPrefix(r.msg, "SIGABRT") })
 }
 
 func TestServerIsKilledWhileWorkersStart(t *testing.T) {
@@ -109,9 +110,9 @@ func TestServerIsKilledWhileWorkersStart(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	var calls []*wire.Pending[int]
 	for range 10 {
-		calls = append(calls, getpid.Go(limited(t), p))
+		calls = append(calls, getpid.Go(proctest.Limited(t), p))
 	}
-	tr.events.wait(t, "a worker", func(e server.Event) bool { return e.Type == server.WorkerStarted })
+	tr.events.Wait(t, "a worker", func(e server.Event) bool { return e.Type == server.WorkerStarted })
 	kill(tr.Pid(), syscall.SIGKILL)
 	for i, c := range calls {
 		var died *pool.WorkerDiedError
@@ -139,7 +140,7 @@ func TestCloseOfAStoppedServer(t *testing.T) {
 	if _, err := running.Wait(); err == nil {
 		t.Error("the running call ended well")
 	}
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }
 
 // A server that was closed has not died.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -25,12 +26,12 @@ func TestSetupDataIsTyped(t *testing.T) {
 	want := setupData{Mode: "none of those", When: time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.UTC)}
 	tr := start(t, hooked, forkserver.Config{SetupData: want})
 	p := newPool(t, tr, poolConfig)
-	got := must(hookedData.Call(limited(t), p))(t)
+	got := must(hookedData.Call(proctest.Limited(t), p))(t)
 	if got.Mode != want.Mode || !got.When.Equal(want.When) {
 		t.Errorf("%+v instead of %+v", got, want)
 	}
 	var remote *wire.RemoteError
-	if v, err := wrongData.Call(limited(t), p); !errors.As(err, &remote) {
+	if v, err := wrongData.Call(proctest.Limited(t), p); !errors.As(err, &remote) {
 		t.Errorf("as another type: %v, %v", v, err)
 	}
 }
@@ -41,7 +42,7 @@ func TestLargeSetupData(t *testing.T) {
 	tr := start(t, hooked, forkserver.Config{SetupData: setupData{Mode: mode}, Limits: server.Limits{Standby: 1}})
 	p := newPool(t, tr, poolConfig)
 	for range 2 {
-		if got := must(hookedData.Call(limited(t), checkout(t, p)))(t); got.Mode != mode {
+		if got := must(hookedData.Call(proctest.Limited(t), checkout(t, p)))(t); got.Mode != mode {
 			t.Errorf("%d bytes", len(got.Mode))
 		}
 	}
@@ -51,7 +52,7 @@ func TestSetupDataThatNobodyGave(t *testing.T) {
 	t.Parallel()
 	tr := start(t, hooked, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
-	_, err := hookedPid.Call(limited(t), p)
+	_, err := hookedPid.Call(proctest.Limited(t), p)
 	var setup *wire.SetupError
 	if !errors.As(err, &setup) || !strings.Contains(setup.Message, "none was given") {
 		t.Errorf("%v", err)
@@ -71,7 +72,7 @@ func TestSetupContextLivesAsLongAsTheWorker(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
 	for range 3 {
-		if got := must(contextErr.Call(limited(t), co))(t); got != "<nil>" {
+		if got := must(contextErr.Call(proctest.Limited(t), co))(t); got != "<nil>" {
 			t.Errorf("it has ended: %s", got)
 		}
 	}
@@ -103,7 +104,7 @@ func TestSetupFails(t *testing.T) {
 					Limits: server.Limits{SetupTimeout: test.timeout, Standby: standby}})
 				p := newPool(t, tr, poolConfig)
 				begin := time.Now()
-				_, err := hookedPid.Call(limited(t), p)
+				_, err := hookedPid.Call(proctest.Limited(t), p)
 				var setup *wire.SetupError
 				if !errors.As(err, &setup) || !says(setup.Message) {
 					t.Fatalf("%v", err)
@@ -117,7 +118,7 @@ func TestSetupFails(t *testing.T) {
 				if took := time.Since(begin); took > soon {
 					t.Errorf("it took %v", took)
 				}
-				e := tr.events.wait(t, "a worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+				e := tr.events.Wait(t, "a worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
 				if e.Exit == nil || e.Exit.Reason != wire.ExitSetup || !says(e.Exit.Detail) {
 					t.Errorf("the event: %+v", e.Exit)
 				}
@@ -131,7 +132,7 @@ func TestWorkerEndsInSetup(t *testing.T) {
 	t.Parallel()
 	tr := start(t, hooked, forkserver.Config{SetupData: setupData{Mode: "exit"}})
 	p := newPool(t, tr, poolConfig)
-	_, err := hookedPid.Call(limited(t), p)
+	_, err := hookedPid.Call(proctest.Limited(t), p)
 	if err == nil || !strings.Contains(err.Error(), "exit code 6") || !strings.Contains(err.Error(), "setup exits") {
 		t.Errorf("%v", err)
 	}
@@ -143,7 +144,7 @@ func TestFailingStandbysDoNotSpin(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pids")
 	tr := start(t, hooked, forkserver.Config{SetupData: setupData{Mode: "fail", File: file}, Limits: server.Limits{Standby: 2}})
 	ended := func() (n int) {
-		for _, e := range tr.events.list() {
+		for _, e := range tr.events.List() {
 			if e.Type == server.WorkerEnded {
 				n++
 			}
@@ -151,7 +152,7 @@ func TestFailingStandbysDoNotSpin(t *testing.T) {
 		return n
 	}
 	begin := time.Now()
-	tr.events.wait(t, "eight failures", func(server.Event) bool { return ended() >= 8 })
+	tr.events.Wait(t, "eight failures", func(server.Event) bool { return ended() >= 8 })
 	if took := time.Since(begin); took < 300*time.Millisecond {
 		t.Errorf("8 tries in %v", took)
 	}
@@ -170,8 +171,8 @@ func TestLoggerOfAHook(t *testing.T) {
 	t.Parallel()
 	tr := start(t, hooked, forkserver.Config{SetupData: setupData{Mode: "log"}})
 	p := newPool(t, tr, poolConfig)
-	must(hookedPid.Call(limited(t), p))(t)
-	r := tr.logs.wait(t, "the hook's record", func(r record) bool { return strings.Contains(r.msg, "from the hook") })
+	must(hookedPid.Call(proctest.Limited(t), p))(t)
+	r := tr.logs.Wait(t, "the hook's record", func(r record) bool { return strings.Contains(r.msg, "from the hook") })
 	if r.level < hclog.Info || r.args["worker"] != "1" {
 		t.Errorf("%+v", r)
 	}
@@ -181,11 +182,11 @@ func TestLoggerOfAHook(t *testing.T) {
 func TestStandbyWithoutSetupIsNotHung(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1, SetupTimeout: time.Second}})
-	ready := tr.events.wait(t, "the standby", func(e server.Event) bool { return e.Type == server.WorkerReady })
+	ready := tr.events.Wait(t, "the standby", func(e server.Event) bool { return e.Type == server.WorkerReady })
 	hung := start(t, hooked, forkserver.Config{SetupData: setupData{Mode: "raw"}, // what takes longer than it may
 		Limits: server.Limits{SetupTimeout: 1100 * time.Millisecond}})
-	hookedPid.Call(limited(t), newPool(t, hung, poolConfig))
-	if !alive(ready.Pid) {
+	hookedPid.Call(proctest.Limited(t), newPool(t, hung, poolConfig))
+	if !proctest.Alive(ready.Pid) {
 		t.Error("the standby was ended")
 	}
 	kill(ready.Pid, syscall.SIGKILL)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -64,14 +65,14 @@ var (
 func TestSeveralServices(t *testing.T) {
 	t.Parallel()
 	first, second := newPool(t, start(t, basic, forkserver.Config{}), poolConfig), newPool(t, start(t, otherService, forkserver.Config{}), poolConfig)
-	if got := must(echo.Call(limited(t), first, "basic"))(t); got != "basic" {
+	if got := must(echo.Call(proctest.Limited(t), first, "basic"))(t); got != "basic" {
 		t.Errorf("%q", got)
 	}
-	if got := must(otherName.Call(limited(t), second))(t); got != "other" {
+	if got := must(otherName.Call(proctest.Limited(t), second))(t); got != "other" {
 		t.Errorf("%q", got)
 	}
 	var remote *wire.RemoteError
-	if _, err := otherName.Call(limited(t), first); !errors.As(err, &remote) || remote.Code != server.CodeNoMethod {
+	if _, err := otherName.Call(proctest.Limited(t), first); !errors.As(err, &remote) || remote.Code != server.CodeNoMethod {
 		t.Errorf("a method of the other service: %v", err)
 	}
 }
@@ -96,7 +97,7 @@ func TestSeveralStartsAtOnce(t *testing.T) {
 				return
 			}
 			defer p.Close()
-			pid, err := getpid.Call(limited(t), p)
+			pid, err := getpid.Call(proctest.Limited(t), p)
 			if err != nil {
 				t.Error(err)
 			}
@@ -116,12 +117,12 @@ func TestSeveralPools(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
 	first, second := newPool(t, tr, poolConfig), newPool(t, tr, poolConfig)
-	one, two := must(getpid.Call(limited(t), first))(t), must(getpid.Call(limited(t), second))(t)
+	one, two := must(getpid.Call(proctest.Limited(t), first))(t), must(getpid.Call(proctest.Limited(t), second))(t)
 	if one == two {
 		t.Error("they share a worker")
 	}
 	first.Close()
-	if got := must(getpid.Call(limited(t), second))(t); got != two {
+	if got := must(getpid.Call(proctest.Limited(t), second))(t); got != two {
 		t.Errorf("worker %d instead of %d after the other pool was closed", got, two)
 	}
 }
@@ -131,15 +132,15 @@ func TestWorkerStartsAForkserver(t *testing.T) {
 	tr := start(t, nesting, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	pid := must(inner.Call(limited(t), co, "own"))(t)
-	if pid == co.Pid() || !alive(pid) || title(pid) != "bullpen worker: basic(1)" {
-		t.Errorf("process %d, title %q", pid, title(pid))
+	pid := must(inner.Call(proctest.Limited(t), co, "own"))(t)
+	if pid == co.Pid() || !proctest.Alive(pid) || proctest.Title(pid) != "bullpen worker: basic(1)" {
+		t.Errorf("process %d, title %q", pid, proctest.Title(pid))
 	}
 	var remote *wire.RemoteError
-	if _, err := innerError.Call(limited(t), co); !errors.As(err, &remote) || remote.Type != "*pool.WorkerDiedError" {
+	if _, err := innerError.Call(proctest.Limited(t), co); !errors.As(err, &remote) || remote.Type != "*pool.WorkerDiedError" {
 		t.Errorf("the inner worker's death arrives as %v", err)
 	}
-	if n := len(inTree(tr.mark)); n < 3 {
+	if n := len(proctest.InTree(tr.mark)); n < 3 {
 		t.Errorf("%d processes in the tree", n)
 	}
 }
@@ -153,7 +154,7 @@ func TestInnerTreeEndsWithItsWorker(t *testing.T) {
 			tr := start(t, nesting, forkserver.Config{})
 			p := newPool(t, tr, pool.Config{MinWorkers: -1, MaxCheckouts: 1})
 			co := checkout(t, p)
-			pid := must(inner.Call(limited(t), co, "own"))(t)
+			pid := must(inner.Call(proctest.Limited(t), co, "own"))(t)
 			switch how {
 			case "released":
 				co.Release()
@@ -162,8 +163,8 @@ func TestInnerTreeEndsWithItsWorker(t *testing.T) {
 			case "server killed":
 				kill(tr.Pid(), syscall.SIGKILL)
 			}
-			eventually(t, "the inner worker ends", func() bool { return !alive(pid) })
-			eventually(t, "the worker ends", func() bool { return !alive(co.Pid()) })
+			proctest.Ends(t, pid, patience)
+			proctest.Ends(t, co.Pid(), patience)
 		})
 	}
 }

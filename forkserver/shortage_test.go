@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 )
 
@@ -52,19 +53,19 @@ func init() {
 // are descriptors again.
 func TestServerThatCannotBeStartedIsNotGivenUp(t *testing.T) {
 	t.Parallel()
-	a := newApp("/proc/self/exe", "few files")
+	a := proctest.NewApp("/proc/self/exe", "few files")
 	in, err := a.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.start(t)
-	pid, _ := strconv.Atoi(a.says(t, "server "))
+	a.Launch(t)
+	pid, _ := strconv.Atoi(a.Says(t, "server "))
 	io.WriteString(in, "\n")
-	a.says(t, "limited")
+	a.Says(t, "limited")
 	kill(pid, syscall.SIGKILL)
-	eventually(t, "more tries than a server may die", func() bool {
+	proctest.Eventually(t, "more tries than a server may die", func() bool {
 		n := 0
-		for _, line := range a.lines.list() {
+		for _, line := range a.Lines.List() {
 			if strings.Contains(line, "the server could not be started again") {
 				n++
 			}
@@ -72,9 +73,9 @@ func TestServerThatCannotBeStartedIsNotGivenUp(t *testing.T) {
 		return n > 6
 	})
 	io.WriteString(in, "\n")
-	if got := a.says(t, "afterwards: "); got != "<nil> <nil>" {
+	if got := a.Says(t, "afterwards: "); got != "<nil> <nil>" {
 		t.Error(got)
 	}
 	in.Close()
-	<-a.ended
+	<-a.Ended
 }

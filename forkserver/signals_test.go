@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -39,31 +40,31 @@ func TestSignalsToEverybodyEndNoCall(t *testing.T) {
 		for _, to := range []string{"group", "all"} {
 			t.Run(fmt.Sprint(sig, " to ", to), func(t *testing.T) {
 				t.Parallel()
-				a := startApp(t, "interrupted")
-				a.says(t, "log: sleeping")
+				a := proctest.StartApp(t, "interrupted")
+				a.Says(t, "log: sleeping")
 				for n := range 3 {
-					a.says(t, fmt.Sprint("event worker ready ", n+1))
+					a.Says(t, fmt.Sprint("event worker ready ", n+1))
 				}
-				before := inTree(a.mark)
+				before := proctest.InTree(a.Mark)
 				if to == "group" {
 					kill(-a.Process.Pid, sig)
 				} else { // as systemd does it
 					for _, p := range before {
-						kill(p.pid, sig)
+						kill(p.Pid, sig)
 					}
 				}
-				if got := a.says(t, "got "); got != sig.String() {
+				if got := a.Says(t, "got "); got != sig.String() {
 					t.Errorf("the app got %s", got)
 				}
-				if got := a.says(t, "call "); got != "slept <nil>" {
+				if got := a.Says(t, "call "); got != "slept <nil>" {
 					t.Errorf("the call: %s", got)
 				}
-				if got := a.says(t, "other "); got != a.says(t, "worker 1 ")+" <nil>" {
+				if got := a.Says(t, "other "); got != a.Says(t, "worker 1 ")+" <nil>" {
 					t.Errorf("the other worker: %s", got)
 				}
 				for _, p := range before {
-					if !alive(p.pid) {
-						t.Errorf("%s, %d, was ended", p.title, p.pid)
+					if !proctest.Alive(p.Pid) {
+						t.Errorf("%s, %d, was ended", p.Title, p.Pid)
 					}
 				}
 			})
@@ -77,11 +78,11 @@ func TestChildrenOfAWorkerObeySignals(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	for _, pid := range must(children.Call(limited(t), co, 2, false))(t) {
+	for _, pid := range must(children.Call(proctest.Limited(t), co, 2, false))(t) {
 		kill(pid, syscall.SIGINT)
-		eventually(t, "it ends", func() bool { return !alive(pid) })
+		proctest.Ends(t, pid, patience)
 	}
-	if _, err := getpid.Call(limited(t), co); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), co); err != nil {
 		t.Error(err)
 	}
 }
@@ -124,10 +125,10 @@ func init() {
 // those.
 func TestThreadsThatEndKillNobody(t *testing.T) {
 	t.Parallel()
-	a := startApp(t, "threads")
-	a.says(t, "ready")
+	a := proctest.StartApp(t, "threads")
+	a.Says(t, "ready")
 	n := 0
-	for _, line := range a.lines.list() {
+	for _, line := range a.Lines.List() {
 		switch line {
 		case "alive true <nil>":
 			n++
@@ -138,15 +139,15 @@ func TestThreadsThatEndKillNobody(t *testing.T) {
 		}
 	}
 	if n != 4 {
-		t.Errorf("%d of 4 workers live: %q", n, a.lines.list())
+		t.Errorf("%d of 4 workers live: %q", n, a.Lines.List())
 	}
-	pid, _ := strconv.Atoi(a.says(t, "server "))
-	if !alive(pid) {
+	pid, _ := strconv.Atoi(a.Says(t, "server "))
+	if !proctest.Alive(pid) {
 		t.Error("the server has died")
 	}
 	ready := 0
-	eventually(t, "the standby workers are there", func() bool {
-		ready = len(inTree(a.mark))
+	proctest.Eventually(t, "the standby workers are there", func() bool {
+		ready = len(proctest.InTree(a.Mark))
 		return ready == 1+1+4+2
 	})
 }
@@ -157,10 +158,10 @@ func TestThreadsThatEndKillNoWorkerOfAServerInTheApp(t *testing.T) {
 	tr := start(t, nesting, forkserver.Config{}) // its worker is the app
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	before := must(inner.Call(limited(t), co, "own"))(t)
+	before := must(inner.Call(proctest.Limited(t), co, "own"))(t)
 	endThreads(200)
-	must(innerThreads.Call(limited(t), co, 200))(t)
-	if after := must(inner.Call(limited(t), co, "own"))(t); after != before {
+	must(innerThreads.Call(proctest.Limited(t), co, 200))(t)
+	if after := must(inner.Call(proctest.Limited(t), co, "own"))(t); after != before {
 		t.Errorf("worker %d took the place of %d", after, before)
 	}
 }

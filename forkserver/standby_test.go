@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -18,9 +19,9 @@ import (
 func (tr *tree) ready(t *testing.T, n int) int {
 	t.Helper()
 	var pid int
-	tr.events.wait(t, "a ready worker", func(server.Event) bool {
+	tr.events.Wait(t, "a ready worker", func(server.Event) bool {
 		i := 0
-		for _, e := range tr.events.list() {
+		for _, e := range tr.events.List() {
 			if e.Type == server.WorkerReady {
 				if i++; i == n {
 					pid = e.Pid
@@ -40,7 +41,7 @@ func TestStandbysAreSetUpInAdvance(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	for i, want := range []int{first, second} { // the oldest is taken first
 		co := checkout(t, p)
-		if got := must(hookedPid.Call(limited(t), co))(t); got != want || co.Pid() != want {
+		if got := must(hookedPid.Call(proctest.Limited(t), co))(t); got != want || co.Pid() != want {
 			t.Errorf("checkout %d: worker %d instead of %d", i, got, want)
 		}
 		tr.ready(t, 3+i) // each is replaced
@@ -72,11 +73,11 @@ func TestStandbyThatDiesAsItGetsItsConnection(t *testing.T) {
 	used := map[int]bool{}
 	for i := range rounds {
 		var waiting []int // the oldest first
-		tr.events.wait(t, "two standbys", func(server.Event) bool {
+		tr.events.Wait(t, "two standbys", func(server.Event) bool {
 			waiting = tr.standbys(used)
 			return len(waiting) == 2
 		})
-		call := getpid.Go(limited(t), p)
+		call := getpid.Go(proctest.Limited(t), p)
 		kill(waiting[0], syscall.SIGKILL)
 		pid, err := call.Wait()
 		var died *pool.WorkerDiedError
@@ -92,7 +93,7 @@ func TestStandbyThatDiesAsItGetsItsConnection(t *testing.T) {
 
 // standbys returns the pids of the workers that are ready, have not ended, and were not used.
 func (tr *tree) standbys(used map[int]bool) (pids []int) {
-	for _, e := range tr.events.list() {
+	for _, e := range tr.events.List() {
 		switch {
 		case e.Type == server.WorkerReady && !used[e.Pid]:
 			pids = append(pids, e.Pid)
@@ -110,9 +111,9 @@ func TestStandbyThatIsStoppedAndDiesWithItsConnection(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	first, second := tr.ready(t, 1), tr.ready(t, 2)
 	stop(t, first)
-	call := getpid.Go(limited(t), p)
+	call := getpid.Go(proctest.Limited(t), p)
 	// The next standby is started when the connection has been handed to the first.
-	tr.events.wait(t, "the third worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 3 })
+	tr.events.Wait(t, "the third worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 3 })
 	kill(first, syscall.SIGKILL)
 	if pid, err := call.Wait(); err != nil || pid != second {
 		t.Errorf("worker %d instead of %d, %v", pid, second, err)
@@ -125,7 +126,7 @@ func TestStoppedStandbyIsKilledByItsClient(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	first := tr.ready(t, 1)
 	stop(t, first)
-	nc, err := tr.Dial(limited(t))
+	nc, err := tr.Dial(proctest.Limited(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestStoppedStandbyIsKilledByItsClient(t *testing.T) {
 	tr.ready(t, 2) // it has been handed over
 	life := nc.(wire.Lifeline)
 	life.Kill("no patience")
-	e := life.Exit(limited(t)) // while the connection is still open
+	e := life.Exit(proctest.Limited(t)) // while the connection is still open
 	if e == nil || e.Pid != first || e.Reason != wire.ExitCanceled || e.Detail != "no patience" {
 		t.Errorf("%+v", e)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
@@ -49,8 +50,8 @@ func init() {
 
 func TestMistakesInADeclaration(t *testing.T) {
 	t.Parallel()
-	late := server.NewService("late "+newMark(), server.Hooks{})
-	server.Handle0(lateMethod, newMark(), nothing)
+	late := server.NewService("late "+proctest.NewMark(), server.Hooks{})
+	server.Handle0(lateMethod, proctest.NewMark(), nothing)
 	for _, test := range []struct {
 		s    *server.Service
 		says string
@@ -229,7 +230,7 @@ func TestContextOfStartBoundsTheStartOnly(t *testing.T) {
 	}
 	cancel()
 	p := newPool(t, tr, poolConfig)
-	if got, err := echo.Call(limited(t), p, "after"); got != "after" || err != nil {
+	if got, err := echo.Call(proctest.Limited(t), p, "after"); got != "after" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"unsafe"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
@@ -78,9 +79,9 @@ func TestStatusShowsWhatWorkersDo(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	must(echo.Call(limited(t), co, strings.Repeat("x", 5000)))(t)
-	must(burn.Call(limited(t), co, 50*time.Millisecond))(t) // the system counts whole ticks
-	wait.Go(limited(t), co)
+	must(echo.Call(proctest.Limited(t), co, strings.Repeat("x", 5000)))(t)
+	must(burn.Call(proctest.Limited(t), co, 50*time.Millisecond))(t) // the system counts whole ticks
+	wait.Go(proctest.Limited(t), co)
 	tr.logs.said(t, "waiting")
 	begun := time.Now()
 	s, w := statusOf(t, tr, co.Pid())
@@ -98,7 +99,7 @@ func TestStatusShowsWhatWorkersDo(t *testing.T) {
 		t.Errorf("the call ran for %v and then for %v", w.For, later.For)
 	}
 	co.Release()
-	eventually(t, "a standby is shown, and the worker is not", func() bool {
+	proctest.Eventually(t, "a standby is shown, and the worker is not", func() bool {
 		s, w := statusOf(t, tr, co.Pid())
 		return w.Pid == 0 && len(s.Workers) == 1 && s.Workers[0].Standby && s.Workers[0].State == forkserver.Idle
 	})
@@ -108,7 +109,7 @@ func TestStatusShowsWhatWorkersDo(t *testing.T) {
 // rested waits until a worker shows that it has served n calls and does nothing: it does so after its reply.
 func rested(t *testing.T, tr *tree, pid int, n uint64) {
 	t.Helper()
-	eventually(t, "the worker rests", func() bool {
+	proctest.Eventually(t, "the worker rests", func() bool {
 		_, w := statusOf(t, tr, pid)
 		return w.State == forkserver.Idle && uint64(w.Calls) == n
 	})
@@ -119,12 +120,12 @@ func TestStatusNeedsNobody(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	must(echo.Call(limited(t), co, "x"))(t)
+	must(echo.Call(proctest.Limited(t), co, "x"))(t)
 	rested(t, tr, co.Pid(), 1)
 	for _, pid := range []int{co.Pid(), tr.Pid()} {
 		kill(pid, syscall.SIGSTOP)
 		defer kill(pid, syscall.SIGCONT)
-		eventually(t, "it is stopped", func() bool { return state(pid) == "T" })
+		proctest.Eventually(t, "it is stopped", func() bool { return proctest.State(pid) == "T" })
 	}
 	if _, w := statusOf(t, tr, co.Pid()); w.State != forkserver.Idle || w.Calls != 1 {
 		t.Errorf("%+v", w)
@@ -136,9 +137,9 @@ func TestStatusOfHostileWorkerIsHarmless(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{HungTimeout: -1}})
 	p := newPool(t, tr, poolConfig)
 	honest, hostile := checkout(t, p), checkout(t, p)
-	must(echo.Call(limited(t), honest, "x"))(t)
+	must(echo.Call(proctest.Limited(t), honest, "x"))(t)
 	rested(t, tr, honest.Pid(), 1)
-	ctx, cancel := context.WithCancel(limited(t))
+	ctx, cancel := context.WithCancel(proctest.Limited(t))
 	defer cancel()
 	scribble.Go(ctx, hostile, 7)
 	tr.logs.said(t, "scribbling")
@@ -165,7 +166,7 @@ func TestStatusShowsPrintableText(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
 	call := &wire.Call{Method: "\x1b[31mred\x00\u202e日本 " + strings.Repeat("é", 100)}
-	co.Go(limited(t), call)
+	co.Go(proctest.Limited(t), call)
 	tr.logs.said(t, "anything")
 	_, w := statusOf(t, tr, co.Pid())
 	if want := "?[31mred??日本 "; !strings.HasPrefix(w.Method, want) || strings.ContainsAny(w.Method, "\x1b\x00\u202e\ufffd") {
@@ -188,7 +189,7 @@ func TestStatusAfterRestartAndDeath(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	first := tr.Pid()
-	if err := tr.Restart(limited(t)); err != nil {
+	if err := tr.Restart(proctest.Limited(t)); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ := statusOf(t, tr, 0); s.Server != tr.Pid() || s.Server == first {
@@ -196,7 +197,7 @@ func TestStatusAfterRestartAndDeath(t *testing.T) {
 	}
 	second := tr.Pid()
 	kill(second, syscall.SIGKILL)
-	eventually(t, "there is a status again", func() bool {
+	proctest.Eventually(t, "there is a status again", func() bool {
 		s, err := tr.Status()
 		if err != nil && !errors.Is(err, wire.ErrServerGone) {
 			t.Fatal(err)
@@ -215,7 +216,7 @@ func TestRosterIsTheServersAlone(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, pool.Config{})
 	for _, kind := range []string{scoreboard.Roster, scoreboard.Asks, scoreboard.Pool} {
-		files := must(shell.Call(limited(t), p, "ls -l /proc/$PPID/fd; grep memfd /proc/$PPID/maps"))(t)
+		files := must(shell.Call(proctest.Limited(t), p, "ls -l /proc/$PPID/fd; grep memfd /proc/$PPID/maps"))(t)
 		if strings.Contains(files, kind) {
 			t.Errorf("a worker has %s:\n%s", kind, files)
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -24,7 +25,7 @@ func TestStandbyIsTakenWithoutTheServer(t *testing.T) {
 	first, second := tr.ready(t, 1), tr.ready(t, 2)
 	stop(t, tr.Pid())
 	p := newPool(t, tr, poolConfig)
-	if pid := must(getpid.Call(limited(t), p))(t); pid != first {
+	if pid := must(getpid.Call(proctest.Limited(t), p))(t); pid != first {
 		t.Errorf("the first call ran in worker %d instead of %d", pid, first)
 	}
 	one, two := checkout(t, p), checkout(t, p)
@@ -43,7 +44,7 @@ func TestStandbyTakesEitherWire(t *testing.T) {
 			tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 			first := tr.ready(t, 1)
 			p := newPool(t, tr, pool.Config{MinWorkers: -1, Wire: kind})
-			if pid := must(getpid.Call(limited(t), p))(t); pid != first {
+			if pid := must(getpid.Call(proctest.Limited(t), p))(t); pid != first {
 				t.Errorf("worker %d instead of %d", pid, first)
 			}
 		})
@@ -55,7 +56,7 @@ func TestStandbyOfAStrangeClient(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	first := tr.ready(t, 1)
-	nc := must(tr.Dial(limited(t)))(t)
+	nc := must(tr.Dial(proctest.Limited(t)))(t)
 	defer nc.Close()
 	if tr.ready(t, 2) == first { // the server knows that the first one is taken
 		t.Fatal("one worker got ready twice")
@@ -63,7 +64,7 @@ func TestStandbyOfAStrangeClient(t *testing.T) {
 	if _, err := nc.Write([]byte("GET / HTTP/1.1\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	e := nc.(wire.Lifeline).Exit(limited(t))
+	e := nc.(wire.Lifeline).Exit(proctest.Limited(t))
 	if e == nil || e.Pid != first || e.Reason != wire.ExitRetired || !strings.Contains(e.Detail, "begins with byte 0x47") {
 		t.Errorf("%+v", e)
 	}
@@ -76,10 +77,10 @@ func TestStandbyThatIsStoppedAndTaken(t *testing.T) {
 	first := tr.ready(t, 1)
 	stop(t, first)
 	p := newPool(t, tr, poolConfig)
-	if pid := must(getpid.Call(limited(t), p))(t); pid == first {
+	if pid := must(getpid.Call(proctest.Limited(t), p))(t); pid == first {
 		t.Error("the stopped worker has answered")
 	}
-	e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == first })
+	e := tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == first })
 	if e.Exit.Reason != wire.ExitHung || !strings.Contains(e.Exit.Detail, "did not take its connection") {
 		t.Errorf("%+v", e.Exit)
 	}
@@ -94,13 +95,13 @@ func TestCheckoutOfAStandbyThatDies(t *testing.T) {
 	p := newPool(t, tr, poolConfig)
 	got := make(chan *pool.Checkout, 1)
 	go func() {
-		co, err := p.Checkout(limited(t))
+		co, err := p.Checkout(proctest.Limited(t))
 		if err != nil {
 			t.Error(err)
 		}
 		got <- co
 	}()
-	tr.events.wait(t, "the third worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 3 })
+	tr.events.Wait(t, "the third worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 3 })
 	kill(first, syscall.SIGKILL)
 	co := <-got
 	if co == nil {
@@ -121,9 +122,9 @@ func TestImpatientCallOnAStoppedStandby(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 	stop(t, tr.ready(t, 1))
 	p := newPool(t, tr, poolConfig)
-	ctx, cancel := context.WithCancel(limited(t))
+	ctx, cancel := context.WithCancel(proctest.Limited(t))
 	call := getpid.Go(ctx, p)
-	tr.events.wait(t, "the next worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 2 })
+	tr.events.Wait(t, "the next worker", func(e server.Event) bool { return e.Type == server.WorkerStarted && e.Number == 2 })
 	cancel()
 	_, err := call.Wait()
 	var canceled *pool.CanceledError
@@ -143,7 +144,7 @@ func TestListeningServerKeepsItsStandbys(t *testing.T) {
 		t.Error("a standby was given away")
 	}
 	p := newPool(t, pool.Unix(path), pool.Config{MinWorkers: -1})
-	if pid := must(getpid.Call(limited(t), p))(t); pid != first {
+	if pid := must(getpid.Call(proctest.Limited(t), p))(t); pid != first {
 		t.Errorf("worker %d instead of %d", pid, first)
 	}
 }
@@ -155,7 +156,7 @@ func TestLargeFirstCallOnAStandby(t *testing.T) {
 		tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 1}})
 		tr.ready(t, 1)
 		text := strings.Repeat("x", size)
-		if got := must(echo.Call(limited(t), newPool(t, tr, poolConfig), text))(t); got != text {
+		if got := must(echo.Call(proctest.Limited(t), newPool(t, tr, poolConfig), text))(t); got != text {
 			t.Errorf("%d bytes came back of %d", len(got), size)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -36,11 +37,11 @@ func TestCloseCancelsHandlers(t *testing.T) {
 		t.Error("the call ended well")
 	}
 	tr.logs.said(t, "canceled") // the handler has come to its end
-	e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == co.Pid() })
+	e := tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == co.Pid() })
 	if e.Exit.Reason != wire.ExitShutdown || e.Exit.Code != 0 {
 		t.Errorf("%+v", e.Exit)
 	}
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }
 
 func TestCloseKillsWhatIgnoresIt(t *testing.T) {
@@ -60,13 +61,13 @@ func TestCloseKillsWhatIgnoresIt(t *testing.T) {
 			if took := time.Since(begin); took < 90*time.Millisecond || took > soon {
 				t.Errorf("Close took %v", took)
 			}
-			if len(inTree(tr.mark)) > 0 {
+			if len(proctest.InTree(tr.mark)) > 0 {
 				t.Error("Close has returned before all had ended")
 			}
 			if _, err := running.Wait(); err == nil {
 				t.Error("the call ended well")
 			}
-			e := tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+			e := tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
 			if e.Exit.Reason != wire.ExitShutdown || e.Exit.Signal != 9 {
 				t.Errorf("%+v", e.Exit)
 			}
@@ -86,7 +87,7 @@ func TestSecondClose(t *testing.T) {
 			if err := tr.Close(); err != nil {
 				t.Error(err)
 			}
-			if len(inTree(tr.mark)) > 0 {
+			if len(proctest.InTree(tr.mark)) > 0 {
 				t.Error("Close has returned before all had ended")
 			}
 		})
@@ -103,15 +104,15 @@ func TestCloseWhileWorkersStart(t *testing.T) {
 		tr := start(t, basic, forkserver.Config{Limits: server.Limits{Standby: 3}})
 		p := newPool(t, tr, pool.Config{})
 		for range 3 {
-			getpid.Go(limited(t), p)
+			getpid.Go(proctest.Limited(t), p)
 		}
 		if err := tr.Close(); err != nil {
 			t.Error(err)
 		}
-		if left := inTree(tr.mark); len(left) > 0 {
+		if left := proctest.InTree(tr.mark); len(left) > 0 {
 			t.Errorf("left: %+v", left)
 		}
-		for _, r := range tr.logs.list() {
+		for _, r := range tr.logs.List() {
 			if r.args["stream"] != "" {
 				t.Errorf("somebody has printed: %+v", r)
 			}
@@ -125,12 +126,12 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{Listen: []string{socket}, Limits: server.Limits{Standby: 1}})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	must(getpid.Call(limited(t), p))(t) // a worker that is idle
+	must(getpid.Call(proctest.Limited(t), p))(t) // a worker that is idle
 	running := sleep.Go(context.Background(), co, 300)
 	tr.logs.said(t, "sleeping")
 	ended := make(chan error, 1)
 	go func() { ended <- tr.Shutdown(context.Background()) }()
-	eventually(t, "idle workers end", func() bool { return p.Stat().Total == 1 })
+	proctest.Eventually(t, "idle workers end", func() bool { return p.Stat().Total == 1 })
 	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket file: %v", err)
 	}
@@ -140,7 +141,7 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 	if got, err := running.Wait(); err != nil || got != "slept" {
 		t.Errorf("the call: %q, %v", got, err)
 	}
-	if got, err := echo.Call(limited(t), co, "still held"); err != nil || got != "still held" {
+	if got, err := echo.Call(proctest.Limited(t), co, "still held"); err != nil || got != "still held" {
 		t.Errorf("on the checkout: %q, %v", got, err)
 	}
 	select {
@@ -156,7 +157,7 @@ func TestShutdownLetsCallsFinish(t *testing.T) {
 	if err := tr.Err(); err != nil {
 		t.Errorf("Err: %v", err)
 	}
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }
 
 func TestShutdownLosesItsPatience(t *testing.T) {
@@ -173,7 +174,7 @@ func TestShutdownLosesItsPatience(t *testing.T) {
 	if _, err := running.Wait(); err == nil {
 		t.Error("the call ended well")
 	}
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }
 
 func TestPoolAndServerAreClosedInEitherOrder(t *testing.T) {
@@ -194,7 +195,7 @@ func TestPoolAndServerAreClosedInEitherOrder(t *testing.T) {
 			p := newPool(t, tr, pool.Config{MaxWorkers: 3})
 			for range 3 {
 				co := checkout(t, p)
-				must(getpid.Call(limited(t), co))(t)
+				must(getpid.Call(proctest.Limited(t), co))(t)
 				co.Release()
 			}
 			begin := time.Now()
@@ -206,8 +207,8 @@ func TestPoolAndServerAreClosedInEitherOrder(t *testing.T) {
 			if took := time.Since(begin); took > soon {
 				t.Errorf("it took %v", took)
 			}
-			gone(t, tr.mark, survival)
-			if _, err := getpid.Call(limited(t), p); !errors.Is(err, pool.ErrClosed) {
+			proctest.Gone(t, tr.mark, survival)
+			if _, err := getpid.Call(proctest.Limited(t), p); !errors.Is(err, pool.ErrClosed) {
 				t.Errorf("a call after it: %v", err)
 			}
 		})
@@ -224,5 +225,5 @@ func TestNegativeCancelGraceKillsAtOnce(t *testing.T) {
 	if err := tr.Close(); err != nil {
 		t.Error(err)
 	}
-	gone(t, tr.mark, survival)
+	proctest.Gone(t, tr.mark, survival)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 )
 
@@ -38,9 +39,9 @@ func TestNothingOutlivesTheAppWithAServerThatIsStoppedThen(t *testing.T) {
 	for name, mode := range map[string]string{"no worker yet": "dropped", "no worker any more": "used", "workers": "idle"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := startApp(t, mode)
-			a.says(t, "ready")
-			pid, err := strconv.Atoi(a.says(t, "server "))
+			a := proctest.StartApp(t, mode)
+			a.Says(t, "ready")
+			pid, err := strconv.Atoi(a.Says(t, "server "))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,16 +53,16 @@ func TestNothingOutlivesTheAppWithAServerThatIsStoppedThen(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				for unix.PidfdSendSignal(pidfd, unix.SIGSTOP, nil, 0) == nil && alive(pid) {
+				for unix.PidfdSendSignal(pidfd, unix.SIGSTOP, nil, 0) == nil && proctest.Alive(pid) {
 					for range 1000 {
 						unix.PidfdSendSignal(pidfd, unix.SIGSTOP, nil, 0)
 					}
 				}
 			}()
-			eventually(t, "it is stopped", func() bool { return state(pid) == "T" })
+			proctest.Eventually(t, "it is stopped", func() bool { return proctest.State(pid) == "T" })
 			a.Process.Kill()
-			<-a.ended
-			eventually(t, "all have ended", func() bool { return len(inTree(a.mark)) == 0 })
+			<-a.Ended
+			proctest.Eventually(t, "all have ended", func() bool { return len(proctest.InTree(a.Mark)) == 0 })
 			closed(t, "the end of the server", ended)
 		})
 	}

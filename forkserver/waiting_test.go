@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -31,9 +32,9 @@ func TestWaitingCheckoutsOutliveTheServer(t *testing.T) {
 	tr.logs.said(t, "waiting")
 	var waiting []*wire.Pending[int]
 	for range 5 {
-		waiting = append(waiting, getpid.Go(limited(t), p))
+		waiting = append(waiting, getpid.Go(proctest.Limited(t), p))
 	}
-	eventually(t, "they wait", func() bool { return p.Stat().Waiting == 5 })
+	proctest.Eventually(t, "they wait", func() bool { return p.Stat().Waiting == 5 })
 	kill(tr.Pid(), syscall.SIGKILL)
 	var died *pool.WorkerDiedError
 	if _, err := running.Wait(); !errors.As(err, &died) {
@@ -59,8 +60,8 @@ func TestDeathIsSeenWithoutTheServer(t *testing.T) {
 			p := newPool(t, tr, pool.Config{MinWorkers: -1, Timeout: patience})
 			co := checkout(t, p)
 			srv := tr.Pid()
-			own := must(look.Call(limited(t), co))(t).Files
-			eventually(t, "the server closes its copy", func() bool { return !holdsSocket(srv, own) })
+			own := must(look.Call(proctest.Limited(t), co))(t).Files
+			proctest.Eventually(t, "the server closes its copy", func() bool { return !holdsSocket(srv, own) })
 			running := wait.Go(context.Background(), co)
 			tr.logs.said(t, "waiting")
 			stop(t, srv)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -23,7 +24,7 @@ func end(t *testing.T, how string) (*tree, *pool.WorkerDiedError) {
 	tr.races = how == "map race"
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	_, err := die.Call(limited(t), co, how)
+	_, err := die.Call(proctest.Limited(t), co, how)
 	var died *pool.WorkerDiedError
 	if !errors.As(err, &died) {
 		t.Fatalf("%s: %v", how, err)
@@ -31,7 +32,7 @@ func end(t *testing.T, how string) (*tree, *pool.WorkerDiedError) {
 	if died.Pid != co.Pid() || died.Exit.Pid != died.Pid || died.Method != "die" {
 		t.Errorf("%s: pid %d and %d instead of %d, method %q", how, died.Pid, died.Exit.Pid, co.Pid(), died.Method)
 	}
-	if got, err := echo.Call(limited(t), p, "go on"); got != "go on" || err != nil {
+	if got, err := echo.Call(proctest.Limited(t), p, "go on"); got != "go on" || err != nil {
 		t.Errorf("%s: the next call: %q, %v", how, got, err)
 	}
 	return tr, died
@@ -70,7 +71,7 @@ func TestHowAWorkerDied(t *testing.T) {
 			if h := e.Headline(); test.says != "" && (h == "" || strings.HasPrefix(h, "===") || !strings.Contains(died.Error(), h)) { // as the race detector begins
 				t.Errorf("its headline %q is not in %q", h, died.Error())
 			}
-			ended := tr.events.wait(t, "its end", func(ev server.Event) bool { return ev.Type == server.WorkerEnded && ev.Pid == died.Pid })
+			ended := tr.events.Wait(t, "its end", func(ev server.Event) bool { return ev.Type == server.WorkerEnded && ev.Pid == died.Pid })
 			if ended.Exit == nil || ended.Exit.Reason != e.Reason || ended.Exit.Code != e.Code || ended.Number != e.Number {
 				t.Errorf("the event: %+v", ended.Exit)
 			}
@@ -93,7 +94,7 @@ func TestHeadAndTailOfStderr(t *testing.T) {
 	}
 	tr.logs.said(t, "last line") // all of it is forwarded
 	n := 0
-	for _, r := range tr.logs.list() {
+	for _, r := range tr.logs.List() {
 		if r.msg == "0123456789abcde" {
 			n++
 		}
@@ -108,11 +109,11 @@ func TestIdleWorkerDies(t *testing.T) {
 	t.Parallel()
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
-	pid := must(getpid.Call(limited(t), p))(t)
+	pid := must(getpid.Call(proctest.Limited(t), p))(t)
 	kill(pid, syscall.SIGKILL)
-	tr.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == pid })
-	eventually(t, "the pool notices", func() bool { return p.Stat().Total == 0 })
-	if next := must(getpid.Call(limited(t), p))(t); next == pid {
+	tr.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == pid })
+	proctest.Eventually(t, "the pool notices", func() bool { return p.Stat().Total == 0 })
+	if next := must(getpid.Call(proctest.Limited(t), p))(t); next == pid {
 		t.Error("the same worker")
 	}
 }
@@ -126,22 +127,22 @@ func TestChildrenOfAWorkerEndWithIt(t *testing.T) {
 			tr := start(t, basic, forkserver.Config{})
 			p := newPool(t, tr, pool.Config{MinWorkers: -1, MaxCheckouts: 1})
 			co := checkout(t, p)
-			pids := must(children.Call(limited(t), co, 3, false))(t)
+			pids := must(children.Call(proctest.Limited(t), co, 3, false))(t)
 			switch how {
 			case "release":
 				co.Release()
 			case "timeout":
-				ctx, cancel := context.WithCancel(limited(t))
+				ctx, cancel := context.WithCancel(proctest.Limited(t))
 				running := block.Go(ctx, co, "loop")
 				tr.logs.said(t, "blocking")
 				cancel()
 				running.Wait()
 			default:
-				die.Call(limited(t), co, how)
+				die.Call(proctest.Limited(t), co, how)
 			}
-			eventually(t, "they end", func() bool {
+			proctest.Eventually(t, "they end", func() bool {
 				for _, pid := range pids {
-					if alive(pid) {
+					if proctest.Alive(pid) {
 						return false
 					}
 				}
@@ -157,11 +158,11 @@ func TestServerEndsWhatItAdopts(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	pids := must(children.Call(limited(t), co, 3, true))(t)
-	die.Call(limited(t), co, "exit 0")
-	tr.events.wait(t, "the worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	pids := must(children.Call(proctest.Limited(t), co, 3, true))(t)
+	die.Call(proctest.Limited(t), co, "exit 0")
+	tr.events.Wait(t, "the worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
 	for _, pid := range pids {
-		eventually(t, "it is reaped", func() bool { return state(pid) == "" })
+		proctest.Eventually(t, "it is reaped", func() bool { return proctest.State(pid) == "" })
 	}
 }
 
@@ -171,17 +172,17 @@ func TestServerReapsWhatItAdopts(t *testing.T) {
 	tr := start(t, basic, forkserver.Config{})
 	p := newPool(t, tr, poolConfig)
 	co := checkout(t, p)
-	pid, err := strconv.Atoi(must(shell.Call(limited(t), co, "env -i setsid sleep 1000 >&- 2>&- & echo $!"))(t))
+	pid, err := strconv.Atoi(must(shell.Call(proctest.Limited(t), co, "env -i setsid sleep 1000 >&- 2>&- & echo $!"))(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer kill(pid, syscall.SIGKILL)
-	eventually(t, "it hides", func() bool { return title(pid) == "sleep 1000" })
-	die.Call(limited(t), co, "exit 0")
-	tr.events.wait(t, "the worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
-	if !alive(pid) {
+	proctest.Eventually(t, "it hides", func() bool { return proctest.Title(pid) == "sleep 1000" })
+	die.Call(proctest.Limited(t), co, "exit 0")
+	tr.events.Wait(t, "the worker's end", func(e server.Event) bool { return e.Type == server.WorkerEnded })
+	if !proctest.Alive(pid) {
 		t.Fatal("it was found")
 	}
 	kill(pid, syscall.SIGKILL)
-	eventually(t, "it is reaped", func() bool { return state(pid) == "" })
+	proctest.Eventually(t, "it is reaped", func() bool { return proctest.State(pid) == "" })
 }

@@ -20,7 +20,7 @@ import (
 const patience = 10 * time.Second // no wait takes longer
 
 // envMode makes the test binary one of the processes of a test: "watch" watches descriptor 3, "hold" starts as many of
-// those as its second word says and holds their pipe.
+// those as its second word says and holds their pipe until its standard input ends.
 const envMode = "BULLPEN_KEEPALIVE_TEST"
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	case "watch":
 		watchUntilGone()
 	case "hold":
-		holdForEver(len(count))
+		holdOn(len(count))
 	}
 	os.Exit(m.Run())
 }
@@ -46,7 +46,7 @@ func watchUntilGone() {
 	os.Exit(0)
 }
 
-func holdForEver(watchers int) {
+func holdOn(watchers int) {
 	_, child, err := keepalive.New() // dropped: that must not close it
 	if err != nil {
 		panic(err)
@@ -61,10 +61,9 @@ func holdForEver(watchers int) {
 		}
 	}
 	child.Close()
-	for {
-		runtime.GC()
-		time.Sleep(time.Millisecond)
-	}
+	runtime.GC()
+	io.Copy(io.Discard, os.Stdin) // for as long as the test lives
+	os.Exit(0)
 }
 
 func newPipe(t *testing.T) (*keepalive.Hold, *os.File) {
@@ -245,6 +244,9 @@ func TestAllWatchersAreToldWhenTheHolderIsKilled(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), envMode+"=hold xx")
+	if _, err := cmd.StdinPipe(); err != nil { // closed by Wait
+		t.Fatal(err)
+	}
 	out, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -3,15 +3,12 @@
 package pool_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,45 +18,10 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// perlServer is a server in Perl.
-type perlServer struct {
-	path       string
-	setupFails string // while this file exists
-}
-
-// startPerlServer starts a server of testdata/perl, in a process group that ends with the test.
-func startPerlServer(t *testing.T, script string, include ...string) perlServer {
-	t.Helper()
-	dir := shortDir(t)
-	s := perlServer{path: filepath.Join(dir, "s"), setupFails: filepath.Join(dir, "fails")}
-	args := append(include, filepath.Join("..", "testdata", "perl", script), s.path)
-	c := exec.Command("perl", args...)
-	c.Env = append(os.Environ(), "SETUP_FAILS="+s.setupFails)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		c.Wait()
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("%s says %q, %v", script, line, err)
-	}
-	return s
-}
-
 // Our pool uses a server in Perl, which knows of us what PROTOCOL.md says.
 func TestPoolOnAPerlServer(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("perl"); err != nil {
-		t.Skipf("perl is not installed: %v", err)
-	}
-	usesPerl(t, startPerlServer(t, "server.pl"))
+	usesPerl(t, startForeign(t, "perl", filepath.Join("..", "testdata", "perl", "server.pl")))
 }
 
 // And the real one of AnyEvent::Task. BULLPEN_ANYEVENT_TASK names the directory of its sources, which has lib.
@@ -69,7 +31,7 @@ func TestPoolOnAnyEventTasksServer(t *testing.T) {
 	if dir == "" {
 		t.Skip("BULLPEN_ANYEVENT_TASK does not name the sources of Perl's AnyEvent::Task")
 	}
-	usesPerl(t, startPerlServer(t, "anyevent.pl", "-I"+filepath.Join(dir, "lib")))
+	usesPerl(t, startForeign(t, "perl", "-I"+filepath.Join(dir, "lib"), filepath.Join("..", "testdata", "perl", "anyevent.pl")))
 }
 
 var (
@@ -84,7 +46,7 @@ var (
 	perlCode     = wire.NewMethod0[any]("code")
 )
 
-func usesPerl(t *testing.T, s perlServer) {
+func usesPerl(t *testing.T, s foreign) {
 	perl := func(t *testing.T, c pool.Config) *pool.Pool {
 		c.Wire = wire.JSON
 		if c.MaxWorkers == 0 {

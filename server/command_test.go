@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -37,7 +38,7 @@ var (
 // startCommand starts a server of the command, and a pool on it.
 func startCommand(t *testing.T, c server.Command, limits server.Limits, pc pool.Config) *pool.Pool {
 	t.Helper()
-	p, err := forkserver.Start(limited(t), commands, forkserver.Config{SetupData: c, Limits: limits})
+	p, err := forkserver.Start(proctest.Limited(t), commands, forkserver.Config{SetupData: c, Limits: limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,7 @@ func TestCommandsInOtherLanguages(t *testing.T) {
 }
 
 func speaksLikeOurs(t *testing.T, p *pool.Pool) {
-	ctx := limited(t)
+	ctx := proctest.Limited(t)
 	co, err := p.Checkout(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func TestCommandForOneCall(t *testing.T) {
 	bothKinds(t, func(t *testing.T, kind wire.Kind) {
 		p := startCommand(t, script(`read x; echo '["ok",{},"done"]'`), server.Limits{}, pool.Config{Wire: kind, MaxCheckouts: 1})
 		for range 20 {
-			if got, err := commandEcho.Call(limited(t), p, 1); err != nil || got != "done" {
+			if got, err := commandEcho.Call(proctest.Limited(t), p, 1); err != nil || got != "done" {
 				t.Fatal(got, err)
 			}
 		}
@@ -155,7 +156,7 @@ func TestCommandAnnouncesItsSetup(t *testing.T) {
 	c := script(`read x <` + gate + `; echo '["up",{}]'; read x; echo '["ok",{},1]'; cat >/dev/null`)
 	c.Announces = true
 	p := startCommand(t, c, server.Limits{}, pool.Config{})
-	short, cancel := context.WithTimeout(limited(t), 300*time.Millisecond)
+	short, cancel := context.WithTimeout(proctest.Limited(t), 300*time.Millisecond)
 	defer cancel()
 	_, err := commandEcho.Call(short, p, 1)
 	var timeout *pool.TimeoutError
@@ -165,7 +166,7 @@ func TestCommandAnnouncesItsSetup(t *testing.T) {
 	if err := os.WriteFile(gate, []byte("\n"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := commandEcho.Call(limited(t), p, 1); err != nil {
+	if _, err := commandEcho.Call(proctest.Limited(t), p, 1); err != nil {
 		t.Error(err)
 	}
 }
@@ -178,12 +179,12 @@ func TestCommandHearsOfReleases(t *testing.T) {
 		p := startCommand(t, script(`while read -r line; do echo "$line" >>`+log+`; case $line in *do*) echo '["ok",{},null]';; esac; done`),
 			server.Limits{}, pool.Config{Wire: kind})
 		for i := range 3 {
-			co, err := p.Checkout(limited(t))
+			co, err := p.Checkout(proctest.Limited(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if _, err := commandEcho.Call(limited(t), co, i); err != nil {
+				if _, err := commandEcho.Call(proctest.Limited(t), co, i); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -194,7 +195,7 @@ func TestCommandHearsOfReleases(t *testing.T) {
 			want += strings.Repeat(fmt.Sprintf("[\"do\",{},\"echo\",%d]\n", i), 2) + "[\"dn\",{}]\n"
 		}
 		var got []byte
-		eventually(t, "all has been said", func() bool { got, _ = os.ReadFile(log); return string(got) == want })
+		proctest.Eventually(t, "all has been said", func() bool { got, _ = os.ReadFile(log); return string(got) == want })
 	})
 }
 
@@ -202,7 +203,7 @@ func TestCommandHearsOfReleases(t *testing.T) {
 func TestCommandHasTheMemoryLimit(t *testing.T) {
 	t.Parallel()
 	p := startCommand(t, script(`read x; printf '["ok",{},%s]\n' "$(ulimit -d)"`), server.Limits{MaxMemory: 512 << 20}, pool.Config{})
-	got, err := commandEcho.Call(limited(t), p, 1)
+	got, err := commandEcho.Call(proctest.Limited(t), p, 1)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(512<<10) { // sh counts KiB
 		t.Error(got, err)
 	}
@@ -212,26 +213,26 @@ func TestCommandHasTheMemoryLimit(t *testing.T) {
 func TestCommandsMeta(t *testing.T) {
 	t.Parallel()
 	bothKinds(t, func(t *testing.T, kind wire.Kind) {
-		seen := lines{newFeed[string]()}
+		seen := lines{proctest.NewLines()}
 		logger := hclog.NewInterceptLogger(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard})
 		logger.RegisterSink(seen)
 		p := startCommand(t, script(`while read x; do case $x in
 *'"trace":"4bf9"'*) echo '["er",{"ld":{"start":1795447042.5,"logs":[[0.5,20,"careful",{"k":"v"}]],"timers":[["t",0,1]]},"err":{"code":"NO"}},"no"]' ;;
 *do*) echo '["ok",{},"no trace"]' ;;
 esac; done`), server.Limits{}, pool.Config{Wire: kind, Logger: logger})
-		if got, err := commandEcho.Call(limited(t), p, 1); err != nil || got != "no trace" {
+		if got, err := commandEcho.Call(proctest.Limited(t), p, 1); err != nil || got != "no trace" {
 			t.Error(got, err)
 		}
-		_, err := commandEcho.Call(limited(t), p.With(pool.CheckoutConfig{Meta: map[string]string{"trace": "4bf9"}}), 1)
+		_, err := commandEcho.Call(proctest.Limited(t), p.With(pool.CheckoutConfig{Meta: map[string]string{"trace": "4bf9"}}), 1)
 		var remote *wire.RemoteError
 		if !errors.As(err, &remote) || remote.Message != "no" || remote.Code != "NO" {
 			t.Errorf("%T: %v", err, err)
 		}
 		at := time.Unix(1795447043, 0).Format(time.DateTime)
-		if rest := seen.says(t, "careful "); !strings.Contains(rest, "k v") || !strings.Contains(rest, at) {
+		if rest := seen.Says(t, "careful "); !strings.Contains(rest, "k v") || !strings.Contains(rest, at) {
 			t.Errorf("it was logged with %s, at %v", rest, at)
 		}
-		if rest := seen.says(t, "timer "); !strings.Contains(rest, "took 1s") {
+		if rest := seen.Says(t, "timer "); !strings.Contains(rest, "took 1s") {
 			t.Errorf("the timer: %s", rest)
 		}
 	})

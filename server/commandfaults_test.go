@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -23,6 +24,7 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 		"rubbish":              {`echo 'Traceback (most recent call last):'`, `Traceback (most recent call last):`},
 		"a prompt":             {`printf 'login: '`, `"login:"`},
 		"half a line":          {`echo '["ok",{},[1,'`, `[\"ok\",{},[1,`},
+		"and then silence":     {`printf '["ok",{},[1,'`, `[\"ok\",{},[1,": no message: the line stopped in the middle`},
 		"another message":      {`echo '["do",{},"x"]'`, `[\"do\",{},\"x\"]`},
 		"two replies":          {`printf '["ok",{},1]\n["ok",{},2]\n'`, `[\"ok\",{},2]`},
 		"two replies, a line":  {`echo '["ok",{},1]["ok",{},2]'`, `[\"ok\",{},1][\"ok\",{},2]`},
@@ -38,11 +40,11 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 				p := startCommand(t, script(`read x; `+test.says+`; cat >/dev/null`), server.Limits{MaxMessage: 1 << 20},
 					pool.Config{Wire: kind, ReuseAfterError: true})
 				for range 2 {
-					co, err := p.Checkout(limited(t))
+					co, err := p.Checkout(proctest.Limited(t))
 					if err != nil {
 						t.Fatal(err)
 					}
-					_, err = commandEcho.Call(limited(t), co, "x")
+					_, err = commandEcho.Call(proctest.Limited(t), co, "x")
 					var remote *wire.RemoteError
 					if !errors.As(err, &remote) || remote.Code != server.CodeBadReply || !strings.Contains(remote.Message, test.quoted) {
 						t.Errorf("%T: %v", err, err)
@@ -50,7 +52,7 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 					if len(err.Error()) > 1000 {
 						t.Errorf("the error has %d bytes", len(err.Error()))
 					}
-					_, err = commandEcho.Call(limited(t), co, "x")
+					_, err = commandEcho.Call(proctest.Limited(t), co, "x")
 					var died *pool.WorkerDiedError
 					if !errors.As(err, &died) {
 						t.Errorf("on the same worker: %T: %v", err, err)
@@ -59,6 +61,32 @@ func TestCommandThatBreaksTheProtocol(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A line may come in pieces, and what comes later has as much time as if it had not.
+func TestCommandThatPausesInALine(t *testing.T) {
+	t.Parallel()
+	gate := filepath.Join(t.TempDir(), "gate")
+	if err := syscall.Mkfifo(gate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startCommand(t, script(`read x; printf '["ok",'; read x <`+gate+`; printf '{},1'; echo ']'
+read x; sleep 6; echo '["ok",{},2]'; cat >/dev/null`), server.Limits{}, pool.Config{})
+	co, err := p.Checkout(proctest.Limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer co.Release()
+	first := commandEcho.Go(proctest.Limited(t), co, "x")
+	if err := os.WriteFile(gate, []byte("\n"), 0); err != nil { // once the command has opened it, after the first piece
+		t.Fatal(err)
+	}
+	if got, err := first.Wait(); err != nil || got != int64(1) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := commandEcho.Call(proctest.Limited(t), co, "x"); err != nil || got != int64(2) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -71,20 +99,20 @@ func TestCommandThatSpeaksUnasked(t *testing.T) {
 	}
 	p := startCommand(t, script(`read x; echo '["ok",{},1]'; read x <`+gate+`; echo '["ok",{},"surplus"]'; cat >/dev/null`),
 		server.Limits{}, pool.Config{})
-	co, err := p.Checkout(limited(t))
+	co, err := p.Checkout(proctest.Limited(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer co.Release()
-	if _, err := commandEcho.Call(limited(t), co, 1); err != nil {
+	if _, err := commandEcho.Call(proctest.Limited(t), co, 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(gate, []byte("\n"), 0); err != nil {
 		t.Fatal(err)
 	}
 	var died *pool.WorkerDiedError
-	eventually(t, "the worker is ended", func() bool { return p.Stat().Total == 0 })
-	_, err = commandEcho.Call(limited(t), co, 1)
+	proctest.Eventually(t, "the worker is ended", func() bool { return p.Stat().Total == 0 })
+	_, err = commandEcho.Call(proctest.Limited(t), co, 1)
 	if !errors.As(err, &died) || died.Exit.Reason != wire.ExitRetired || !strings.Contains(died.Error(), `[\"ok\",{},\"surplus\"]", which nobody has asked for`) {
 		t.Errorf("%T: %v", err, err)
 	}
@@ -109,7 +137,7 @@ func TestCommandThatEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := startCommand(t, script(`read x; `+test.does), server.Limits{}, pool.Config{})
-			_, err := commandEcho.Call(limited(t), p, "x")
+			_, err := commandEcho.Call(proctest.Limited(t), p, "x")
 			var died *pool.WorkerDiedError
 			if !errors.As(err, &died) {
 				t.Fatalf("%T: %v", err, err)
@@ -135,7 +163,7 @@ func TestCommandWhoseSetupFails(t *testing.T) {
 			c := script(test.does)
 			c.Announces = true
 			p := startCommand(t, c, server.Limits{SetupTimeout: 500 * time.Millisecond}, pool.Config{})
-			_, err := commandEcho.Call(limited(t), p, 1)
+			_, err := commandEcho.Call(proctest.Limited(t), p, 1)
 			var setup *wire.SetupError
 			if !errors.As(err, &setup) || !strings.Contains(setup.Message, test.message) {
 				t.Errorf("%T: %v", err, err)
@@ -149,7 +177,7 @@ func TestCommandWhoseSetupFails(t *testing.T) {
 		t.Parallel()
 		c := script(`echo no module >&2; exit 4`)
 		c.Announces = true
-		_, err := commandEcho.Call(limited(t), startCommand(t, c, server.Limits{}, pool.Config{}), 1)
+		_, err := commandEcho.Call(proctest.Limited(t), startCommand(t, c, server.Limits{}, pool.Config{}), 1)
 		var died *pool.WorkerDiedError
 		if !errors.As(err, &died) || died.Exit.Code != 4 || died.Exit.Stderr() != "no module\n" {
 			t.Errorf("%T: %v", err, err)
@@ -157,7 +185,7 @@ func TestCommandWhoseSetupFails(t *testing.T) {
 	})
 	t.Run("no such program", func(t *testing.T) {
 		t.Parallel()
-		_, err := commandEcho.Call(limited(t), startCommand(t, server.Command{Args: []string{"no-such-program"}}, server.Limits{}, pool.Config{}), 1)
+		_, err := commandEcho.Call(proctest.Limited(t), startCommand(t, server.Command{Args: []string{"no-such-program"}}, server.Limits{}, pool.Config{}), 1)
 		var setup *wire.SetupError
 		if !errors.As(err, &setup) || !strings.Contains(setup.Message, "no-such-program") {
 			t.Errorf("%T: %v", err, err)
@@ -165,7 +193,7 @@ func TestCommandWhoseSetupFails(t *testing.T) {
 	})
 	t.Run("no command", func(t *testing.T) {
 		t.Parallel()
-		_, err := commandEcho.Call(limited(t), startCommand(t, server.Command{}, server.Limits{}, pool.Config{}), 1)
+		_, err := commandEcho.Call(proctest.Limited(t), startCommand(t, server.Command{}, server.Limits{}, pool.Config{}), 1)
 		var setup *wire.SetupError
 		if !errors.As(err, &setup) || !strings.Contains(setup.Message, "server.Command.Args") {
 			t.Errorf("%T: %v", err, err)
@@ -194,7 +222,7 @@ func TestCommandIsKilled(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "pid")
 			p := startCommand(t, script(`read x; sleep 1000 & echo $! >`+file+`; wait; wait`), test.limits, test.config)
-			_, err := commandEcho.Call(limited(t), p, 1)
+			_, err := commandEcho.Call(proctest.Limited(t), p, 1)
 			if !test.check(err) {
 				t.Errorf("%T: %v", err, err)
 			}
@@ -202,7 +230,7 @@ func TestCommandIsKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the command's child ends", func() bool {
+			proctest.Eventually(t, "the command's child ends", func() bool {
 				_, err := os.Stat("/proc/" + strings.TrimSpace(string(child)))
 				return err != nil
 			})
@@ -221,13 +249,13 @@ func TestCommandIsSetUpAgain(t *testing.T) {
 echo '["up",{}]'; while read x; do echo '["ok",{},1]'; done`)
 	c.Announces = true
 	p := startCommand(t, c, server.Limits{}, pool.Config{Wire: wire.JSON})
-	co, err := p.Checkout(limited(t))
+	co, err := p.Checkout(proctest.Limited(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer co.Release()
 	for range 2 {
-		_, err := commandEcho.Call(limited(t), co, 1)
+		_, err := commandEcho.Call(proctest.Limited(t), co, 1)
 		var setup *wire.SetupError
 		if !errors.As(err, &setup) || setup.Message != "it is missing" {
 			t.Errorf("%T: %v", err, err)
@@ -235,7 +263,7 @@ echo '["up",{}]'; while read x; do echo '["ok",{},1]'; done`)
 	}
 	os.Remove(missing)
 	for range 2 {
-		if _, err := commandEcho.Call(limited(t), co, 1); err != nil {
+		if _, err := commandEcho.Call(proctest.Limited(t), co, 1); err != nil {
 			t.Error(err)
 		}
 	}

@@ -5,29 +5,33 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 )
 
 // commandLines reads what a command says: one message a line, blank lines in between allowed.
 type commandLines struct {
-	r   *bufio.Reader
-	max int64 // of a line, in bytes
+	from *commandOutput
+	r    *bufio.Reader // of from
+	max  int64         // of a line, in bytes
 }
 
-func newCommandLines(r io.Reader, max int64) *commandLines {
-	return &commandLines{r: bufio.NewReaderSize(r, 64<<10), max: max}
+func newCommandLines(from *commandOutput, max int64) *commandLines {
+	return &commandLines{from: from, r: bufio.NewReaderSize(from, 64<<10), max: max}
 }
 
 // errNoMessage says that a line can't be a message, which its first byte may show before the line has ended: a prompt
 // has no end.
 var errNoMessage = errors.New("no message")
 
+var errStopped = fmt.Errorf("%w: the line stopped in the middle", errNoMessage)
+
 // next returns the next line that isn't blank. With an error it returns what there is of the line.
 func (l *commandLines) next() ([]byte, error) {
 	if err := l.skipSpace(); err != nil {
 		return nil, err
 	}
+	l.from.mid = true
+	defer func() { l.from.mid = false }()
 	var line []byte
 	for {
 		part, err := l.r.ReadSlice('\n')

@@ -10,8 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/bullpen-go/bullpen/internal/notimeouts"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -19,7 +19,7 @@ import (
 type commandProcess struct {
 	proc   *os.Process
 	stdin  *os.File
-	stdout *os.File
+	stdout *commandOutput
 	lines  *commandLines
 	line   bytes.Reader // what conn reads: one line at a time
 	conn   *wire.Conn
@@ -86,8 +86,8 @@ func startCommand(args []string, maxMessage int64) (*commandProcess, error) {
 		return nil, err
 	}
 	defer theirOut.Close()
-	p := &commandProcess{stdin: stdin, stdout: stdout, ended: make(chan struct{})}
-	p.lines = newCommandLines(stdout, maxMessage+commandEnvelope)
+	p := &commandProcess{stdin: stdin, stdout: &commandOutput{File: stdout, untimed: notimeouts.On()}, ended: make(chan struct{})}
+	p.lines = newCommandLines(p.stdout, maxMessage+commandEnvelope)
 	p.conn = wire.NewWorkerConn(struct {
 		io.Reader
 		io.Writer
@@ -105,9 +105,6 @@ func startCommand(args []string, maxMessage int64) (*commandProcess, error) {
 // commandEnvelope is what a line may have beside its body: the meta, and what holds the message together.
 const commandEnvelope = 1<<20 + 64<<10
 
-// commandDrain is how long an ended command's last words may take that are in the pipe already.
-const commandDrain = 100 * time.Millisecond
-
 // run starts the command, and waits for its end.
 func (p *commandProcess) run(path string, args []string, files []*os.File, started chan<- error) {
 	runtime.LockOSThread() // the command dies with the thread that started it
@@ -118,6 +115,6 @@ func (p *commandProcess) run(path string, args []string, files []*os.File, start
 		return
 	}
 	p.state, _ = proc.Wait()
-	p.stdout.SetReadDeadline(time.Now().Add(commandDrain)) // what it has started may hold the pipe open
+	p.stdout.end()
 	close(p.ended)
 }

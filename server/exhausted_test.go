@@ -84,47 +84,45 @@ func cpuTicks(t *testing.T, pid int) (ticks int) {
 
 // exhausted is a program that runs out of something at each line.
 type exhausted struct {
-	*app
+	*proctest.App
 	socket string
 	in     io.Writer
 }
 
 func startExhausted(t *testing.T, mode, socket string, change func(*exec.Cmd)) *exhausted {
 	t.Helper()
-	e := &exhausted{socket: socket}
-	e.app = startApp(t, mode, func(c *exec.Cmd) {
-		c.Env = append(c.Env, "SOCKET="+socket)
-		pipe, err := c.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { pipe.Close() })
-		e.in = pipe
-		change(c)
-	})
+	e := &exhausted{App: proctest.NewApp("/proc/self/exe", mode, "SOCKET="+socket), socket: socket}
+	pipe, err := e.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pipe.Close() })
+	e.in = pipe
+	change(e.Cmd)
+	e.Launch(t)
 	return e
 }
 
 func (e *exhausted) next(t *testing.T, says string) {
 	t.Helper()
 	io.WriteString(e.in, "\n")
-	e.lines.says(t, says)
+	e.Lines.Says(t, says)
 }
 
 // failsSlowly waits until the program has logged so many failures, and as many more, and checks that it does little else.
 func (e *exhausted) failsSlowly(t *testing.T, text string, n int) {
 	t.Helper()
 	failures := func() (n int) {
-		for _, line := range e.lines.list() {
+		for _, line := range e.Lines.List() {
 			if strings.Contains(line, text) {
 				n++
 			}
 		}
 		return n
 	}
-	eventually(t, "a few failures", func() bool { return failures() >= n })
+	proctest.Eventually(t, "a few failures", func() bool { return failures() >= n })
 	ticks, begin := cpuTicks(t, e.Process.Pid), time.Now()
-	eventually(t, "some more", func() bool { return failures() >= 2*n })
+	proctest.Eventually(t, "some more", func() bool { return failures() >= 2*n })
 	if used := cpuTicks(t, e.Process.Pid) - ticks; used > 5 {
 		t.Errorf("%d0 ms of processor time in %v", used, time.Since(begin))
 	}
@@ -134,7 +132,7 @@ func (e *exhausted) failsSlowly(t *testing.T, text string, n int) {
 func (e *exhausted) recovers(t *testing.T, p *pool.Pool) {
 	t.Helper()
 	begin := time.Now()
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(begin); took > patience/2 {
@@ -147,12 +145,12 @@ func TestServerRunsOutOfDescriptors(t *testing.T) {
 	t.Parallel()
 	e := startExhausted(t, "few files", filepath.Join(t.TempDir(), "socket"), func(*exec.Cmd) {})
 	p := newPool(t, pool.Unix(e.socket), pool.Config{})
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Fatal(err)
 	}
 	accepted := dial(t, "unix", e.socket)
 	// Connections are accepted in order: a later one that is served shows that this one was.
-	if _, err := getpid.Call(limited(t), newPool(t, pool.Unix(e.socket), pool.Config{})); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), newPool(t, pool.Unix(e.socket), pool.Config{})); err != nil {
 		t.Fatal(err)
 	}
 	e.next(t, "limited")
@@ -164,7 +162,7 @@ func TestServerRunsOutOfDescriptors(t *testing.T) {
 	}
 	defer waits.Close()
 	e.failsSlowly(t, "accepting a connection failed", 4)
-	if got, err := echo.Call(limited(t), p, "a worker lives on"); err != nil {
+	if got, err := echo.Call(proctest.Limited(t), p, "a worker lives on"); err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	e.next(t, "unlimited")
@@ -185,14 +183,14 @@ func TestServerRunsOutOfProcesses(t *testing.T) {
 		proctest.AsOrdinaryUser(c)
 	})
 	p := newPool(t, pool.Unix(e.socket), pool.Config{})
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Fatal(err)
 	}
 	e.next(t, "limited")
 	waits := newPool(t, pool.Unix(e.socket), pool.Config{})
-	waiting := getpid.Go(limited(t), waits)
+	waiting := getpid.Go(proctest.Limited(t), waits)
 	e.failsSlowly(t, syscall.EAGAIN.Error(), 2)
-	if got, err := echo.Call(limited(t), p, "a worker lives on"); err != nil {
+	if got, err := echo.Call(proctest.Limited(t), p, "a worker lives on"); err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 	e.next(t, "unlimited")

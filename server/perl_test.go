@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 )
 
@@ -40,7 +41,7 @@ func TestPerlClient(t *testing.T) {
 	need(t, "perl")
 	path := filepath.Join(t.TempDir(), "s")
 	serveAt(t, path, &server.Server{Service: recorded})
-	out, err := exec.CommandContext(limited(t), "perl", "../testdata/perl/client.pl", path).CombinedOutput()
+	out, err := exec.CommandContext(proctest.Limited(t), "perl", "../testdata/perl/client.pl", path).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\n1..") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -138,7 +139,7 @@ func TestAnyEventTasksOwnTests(t *testing.T) {
 				}
 				var err error
 				for try := range tries {
-					c := exec.CommandContext(limited(t), "perl", "-I"+stand, "-I"+filepath.Join(dir, "lib"), file)
+					c := exec.CommandContext(proctest.Limited(t), "perl", "-I"+stand, "-I"+filepath.Join(dir, "lib"), file)
 					c.Env = append(os.Environ(), "BULLPEN_AET="+mode, "BULLPEN_BINARY="+binary)
 					var out []byte
 					if out, err = c.CombinedOutput(); err == nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -49,34 +49,34 @@ func exists(path string) bool {
 	return err == nil
 }
 
-func startProgram(t *testing.T, socket string) *app {
+func startProgram(t *testing.T, socket string) *proctest.App {
 	t.Helper()
-	return startApp(t, "listen and serve", func(c *exec.Cmd) { c.Env = append(c.Env, "SOCKET="+socket) })
+	return proctest.StartApp(t, "listen and serve", "SOCKET="+socket)
 }
 
 func TestProgramOfItsOwn(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "socket")
 	p := newPool(t, pool.Unix(socket), pool.Config{MaxWorkers: 2}) // before the server
-	early := getpid.Go(limited(t), p)
-	eventually(t, "the pool has tried", func() bool { return p.Stat().Failures > 0 })
+	early := getpid.Go(proctest.Limited(t), p)
+	proctest.Eventually(t, "the pool has tried", func() bool { return p.Stat().Failures > 0 })
 	program := startProgram(t, socket)
 	pid, err := early.Wait()
 	if err != nil || pid == program.Process.Pid {
 		t.Errorf("worker %d, %v", pid, err)
 	}
 	second := startProgram(t, socket)
-	if got := second.lines.says(t, "returned"); !strings.Contains(got, "another server answers") {
+	if got := second.Says(t, "returned"); !strings.Contains(got, "another server answers") {
 		t.Errorf("a second program: %s", got)
 	}
-	<-second.ended
+	<-second.Ended
 
-	running := show.Go(limited(t), p, socket+" is busy")
-	eventually(t, "the call runs", func() bool { return exists(socket + " is busy") })
+	running := show.Go(proctest.Limited(t), p, socket+" is busy")
+	proctest.Eventually(t, "the call runs", func() bool { return exists(socket + " is busy") })
 	program.Process.Kill()
-	<-program.ended
+	<-program.Ended
 	begin := time.Now()
-	eventually(t, "all of the program ends", func() bool { return len(inTree(program.mark)) == 0 })
+	proctest.Eventually(t, "all of the program ends", func() bool { return len(proctest.InTree(program.Mark)) == 0 })
 	if took := time.Since(begin); took > patience/2 {
 		t.Errorf("its workers have ended after %v", took)
 	}
@@ -87,7 +87,7 @@ func TestProgramOfItsOwn(t *testing.T) {
 	if _, err := os.Lstat(socket); err != nil {
 		t.Errorf("the socket of a killed program: %v", err)
 	}
-	later := getpid.Go(limited(t), p)
+	later := getpid.Go(proctest.Limited(t), p)
 	again := startProgram(t, socket) // in the place of the stale socket
 	if pid, err := later.Wait(); err != nil || pid == again.Process.Pid {
 		t.Errorf("the next program's worker %d, %v", pid, err)
@@ -99,17 +99,17 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	program := startProgram(t, socket)
 	p := newPool(t, pool.Unix(socket), pool.Config{})
-	show.Go(limited(t), p, socket+" is busy")
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	show.Go(proctest.Limited(t), p, socket+" is busy")
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the call runs", func() bool { return exists(socket + " is busy") })
+	proctest.Eventually(t, "the call runs", func() bool { return exists(socket + " is busy") })
 	program.Process.Signal(syscall.SIGTERM)
-	if got := program.lines.says(t, "returned"); got != "<nil>" {
+	if got := program.Says(t, "returned"); got != "<nil>" {
 		t.Errorf("ListenAndServe: %s", got)
 	}
-	<-program.ended
-	if left := inTree(program.mark); len(left) > 0 {
+	<-program.Ended
+	if left := proctest.InTree(program.Mark); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
@@ -119,16 +119,16 @@ func TestProgramEndsWithItsContext(t *testing.T) {
 
 func TestProgramOnTCP(t *testing.T) {
 	t.Parallel()
-	program := startApp(t, "serve", nil)
-	address := program.lines.says(t, "address ")
+	program := proctest.StartApp(t, "serve")
+	address := program.Says(t, "address ")
 	for _, kind := range []wire.Kind{wire.Binary, wire.JSON} {
 		p := newPool(t, pool.TCP(address, nil), pool.Config{Wire: kind})
-		if got, err := echo.Call(limited(t), p, "over TCP"); err != nil || got != "over TCP" {
+		if got, err := echo.Call(proctest.Limited(t), p, "over TCP"); err != nil || got != "over TCP" {
 			t.Errorf("%v: %q, %v", kind, got, err)
 		}
-		ctx, cancel := context.WithCancel(limited(t))
+		ctx, cancel := context.WithCancel(proctest.Limited(t))
 		running := wait.Go(ctx, p)
-		program.lines.wait(t, "the call runs", func(s string) bool { return strings.Contains(s, "waiting: ") })
+		program.Lines.Wait(t, "the call runs", func(s string) bool { return strings.Contains(s, "waiting: ") })
 		cancel()
 		if _, err := running.Wait(); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v: %v", kind, err)
@@ -143,7 +143,7 @@ func TestListenAndServeEndsWithItsContext(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- server.ListenAndServe(ctx, "unix", socket, basic) }()
 	p := newPool(t, pool.Unix(socket), pool.Config{})
-	if _, err := getpid.Call(limited(t), p); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 		t.Error(err)
 	}
 	cancel()
@@ -159,7 +159,7 @@ func TestListenAndServeEndsWithItsContext(t *testing.T) {
 	if err := server.ListenAndServe(ctx, "unix", "@abstract", basic); err == nil {
 		t.Error("no error")
 	}
-	late := server.NewService("late "+newMark(), server.Hooks{})
+	late := server.NewService("late "+proctest.NewMark(), server.Hooks{})
 	if err := server.ListenAndServe(context.Background(), "unix", socket, late); err == nil || !strings.Contains(err.Error(), "after forkserver.Init") {
 		t.Errorf("%v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/control"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -27,20 +28,20 @@ func TestServerInTheApp(t *testing.T) {
 				address := s.serve(t, network)
 				p := newPool(t, dialer(network, address), pool.Config{Wire: kind, MaxWorkers: 2})
 				for _, text := range []string{"", "hello", "ünïcode ☃ 𝄞\x00\n"} {
-					if got, err := echo.Call(limited(t), p, text); err != nil || got != text {
+					if got, err := echo.Call(proctest.Limited(t), p, text); err != nil || got != text {
 						t.Errorf("%q: %q, %v", text, got, err)
 					}
 				}
-				first, err := p.Checkout(limited(t))
+				first, err := p.Checkout(proctest.Limited(t))
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer first.Release()
-				one, err := getpid.Call(limited(t), first)
+				one, err := getpid.Call(proctest.Limited(t), first)
 				if err != nil || one == os.Getpid() {
 					t.Errorf("worker %d, %v", one, err)
 				}
-				if two, err := getpid.Call(limited(t), p); err != nil || one == two {
+				if two, err := getpid.Call(proctest.Limited(t), p); err != nil || one == two {
 					t.Errorf("worker %d and %d, %v", one, two, err)
 				}
 				if n := s.started(); n != 2 {
@@ -56,7 +57,7 @@ func TestSeveralListeners(t *testing.T) {
 	s := newServer(t, server.Limits{Standby: 1})
 	for _, network := range []string{"unix", "tcp", "unix"} {
 		p := newPool(t, dialer(network, s.serve(t, network)), pool.Config{})
-		if _, err := getpid.Call(limited(t), p); err != nil {
+		if _, err := getpid.Call(proctest.Limited(t), p); err != nil {
 			t.Errorf("%s: %v", network, err)
 		}
 	}
@@ -69,9 +70,9 @@ func TestStartMakesStandbys(t *testing.T) {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := s.events.wait(t, "the standby", func(e server.Event) bool { return e.Type == server.WorkerReady })
+	ready := s.events.Wait(t, "the standby", func(e server.Event) bool { return e.Type == server.WorkerReady })
 	p := newPool(t, dialer("unix", s.serve(t, "unix")), pool.Config{})
-	if pid, err := getpid.Call(limited(t), p); err != nil || pid != ready.Pid {
+	if pid, err := getpid.Call(proctest.Limited(t), p); err != nil || pid != ready.Pid {
 		t.Errorf("worker %d instead of %d, %v", pid, ready.Pid, err)
 	}
 }
@@ -82,12 +83,12 @@ func TestCloseOfAServerInTheApp(t *testing.T) {
 	address := s.serve(t, "unix")
 	p := newPool(t, pool.Unix(address), pool.Config{})
 	good, bad := wait.Go(context.Background(), p), block.Go(context.Background(), p)
-	s.lines.says(t, "waiting")
-	s.lines.says(t, "blocking")
+	s.lines.Says(t, "waiting")
+	s.lines.Says(t, "blocking")
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	s.lines.says(t, "canceled")
+	s.lines.Says(t, "canceled")
 	for _, c := range []*wire.Pending[wire.None]{good, bad} {
 		if _, err := c.Wait(); err == nil {
 			t.Error("a call has ended well")
@@ -116,20 +117,20 @@ func TestShutdownOfAServerInTheApp(t *testing.T) {
 	s := newServer(t, server.Limits{Standby: 2})
 	address := s.serve(t, "unix")
 	p := newPool(t, pool.Unix(address), pool.Config{})
-	co, err := p.Checkout(limited(t))
+	co, err := p.Checkout(proctest.Limited(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }()
-	eventually(t, "no connection is taken", func() bool {
+	proctest.Eventually(t, "no connection is taken", func() bool {
 		c, err := net.Dial("unix", address)
 		if err == nil {
 			c.Close()
 		}
 		return err != nil
 	})
-	if got, err := echo.Call(limited(t), co, "still held"); err != nil || got != "still held" {
+	if got, err := echo.Call(proctest.Limited(t), co, "still held"); err != nil || got != "still held" {
 		t.Errorf("on the checkout: %q, %v", got, err)
 	}
 	select {
@@ -142,7 +143,7 @@ func TestShutdownOfAServerInTheApp(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if left := inTree(s.mark); len(left) > 0 {
+	if left := proctest.InTree(s.mark); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -152,13 +153,13 @@ func TestShutdownOfAServerLosesItsPatience(t *testing.T) {
 	s := newServer(t, server.Limits{})
 	p := newPool(t, pool.Unix(s.serve(t, "unix")), pool.Config{})
 	block.Go(context.Background(), p)
-	s.lines.says(t, "blocking")
+	s.lines.Says(t, "blocking")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	if left := inTree(s.mark); len(left) > 0 {
+	if left := proctest.InTree(s.mark); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -187,7 +188,7 @@ func TestCloseOfAServerThatNeverServed(t *testing.T) {
 // A mistake in the service, or one of the server, is reported by whatever starts it.
 func TestServersThatDoNotStart(t *testing.T) {
 	t.Parallel()
-	late := server.NewService("late "+newMark(), server.Hooks{})
+	late := server.NewService("late "+proctest.NewMark(), server.Hooks{})
 	for name, s := range map[string]*server.Server{
 		"no service":   {},
 		"late service": {Service: late},
@@ -278,7 +279,7 @@ func TestWorkerThatCannotBeStarted(t *testing.T) {
 				t.Errorf("%s: the connection is still open: %v", name, err)
 			}
 		}
-		s.lines.says(t, "a worker could not be started")
+		s.lines.Says(t, "a worker could not be started")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -22,22 +23,22 @@ func TestThousandSilentClients(t *testing.T) {
 	s := newServer(t, server.Limits{})
 	address := s.serve(t, "unix")
 	first := newPool(t, pool.Unix(address), pool.Config{})
-	if _, err := getpid.Call(limited(t), first); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), first); err != nil {
 		t.Fatal(err)
 	}
 	var clients []net.Conn
-	refused := newFeed[net.Conn]()
+	refused := proctest.NewFeed[net.Conn]()
 	for range 1010 { // which of them are refused is chance
 		c := dial(t, "unix", address)
 		clients = append(clients, c)
 		go func() {
 			if n, err := c.Read(make([]byte, 1)); n == 0 && !errors.Is(err, os.ErrDeadlineExceeded) {
-				refused.add(c)
+				refused.Add(c)
 			}
 		}()
 	}
-	eventually(t, "ten are refused", func() bool { return len(refused.list()) == 10 })
-	if _, err := getpid.Call(limited(t), first); err != nil {
+	proctest.Eventually(t, "ten are refused", func() bool { return len(refused.List()) == 10 })
+	if _, err := getpid.Call(proctest.Limited(t), first); err != nil {
 		t.Errorf("who was there before: %v", err)
 	}
 	if n := s.started(); n != 1 {
@@ -46,7 +47,7 @@ func TestThousandSilentClients(t *testing.T) {
 	for _, c := range clients {
 		c.Close()
 	}
-	if _, err := getpid.Call(limited(t), newPool(t, pool.Unix(address), pool.Config{})); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), newPool(t, pool.Unix(address), pool.Config{})); err != nil {
 		t.Errorf("who comes after: %v", err)
 	}
 }
@@ -85,13 +86,13 @@ func TestHalfAMessage(t *testing.T) {
 		if _, err := c.Write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it has a worker", func() bool { return s.started() == 2*i+1 })
+		proctest.Eventually(t, "it has a worker", func() bool { return s.started() == 2*i+1 })
 		p := newPool(t, pool.Unix(address), pool.Config{})
-		if got, err := echo.Call(limited(t), p, "others"); err != nil || got != "others" {
+		if got, err := echo.Call(proctest.Limited(t), p, "others"); err != nil || got != "others" {
 			t.Errorf("%q, %v", got, err)
 		}
 		c.Close()
 		p.Close()
-		eventually(t, "both workers have ended", func() bool { return len(inTree(s.mark)) == 0 })
+		proctest.Eventually(t, "both workers have ended", func() bool { return len(proctest.InTree(s.mark)) == 0 })
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -50,10 +50,10 @@ func init() {
 }
 
 // startNoted starts a server program on an address.
-func startNoted(t *testing.T, address string) (*app, string) {
+func startNoted(t *testing.T, address string) (*proctest.App, string) {
 	t.Helper()
-	a := startApp(t, "noted", func(c *exec.Cmd) { c.Env = append(c.Env, envListen+"="+address) })
-	return a, a.lines.says(t, "address ")
+	a := proctest.StartApp(t, "noted", envListen+"="+address)
+	return a, a.Lines.Says(t, "address ")
 }
 
 // TestSpreadOverTwoAddresses kills one of two servers under load. That costs the calls that it was running, and no other;
@@ -66,21 +66,21 @@ func TestSpreadOverTwoAddresses(t *testing.T) {
 	// Workers are replaced now and then, or a server that is back would get none.
 	p := newPool(t, pool.Spread(pool.TCP(address1, nil), pool.TCP(address2, nil)),
 		pool.Config{MinWorkers: callers, MaxWorkers: callers, MaxCheckouts: 200})
-	eventually(t, "all workers are connected", func() bool { return p.Stat().Idle == callers })
+	proctest.Eventually(t, "all workers are connected", func() bool { return p.Stat().Idle == callers })
 
 	dir := t.TempDir()
 	l := &load{pool: p, dir: dir, by: map[int]int{}}
 	l.start(callers)
 	t.Cleanup(l.stop)
-	eventually(t, "both servers answer", func() bool { n := l.answers(); return n[one.Process.Pid] > 100 && n[two.Process.Pid] > 100 })
+	proctest.Eventually(t, "both servers answer", func() bool { n := l.answers(); return n[one.Process.Pid] > 100 && n[two.Process.Pid] > 100 })
 	if n := l.failures(); len(n) > 0 {
 		t.Fatalf("before anything happened: %v", n)
 	}
 
 	two.Process.Signal(syscall.SIGKILL)
-	<-two.ended
+	<-two.Ended
 	begin := l.answers()[one.Process.Pid]
-	eventually(t, "the other one goes on", func() bool { return l.answers()[one.Process.Pid] > begin+1000 })
+	proctest.Eventually(t, "the other one goes on", func() bool { return l.answers()[one.Process.Pid] > begin+1000 })
 	failed := l.failures()
 	if len(failed) > callers/2 {
 		t.Errorf("%d calls failed, and %d workers were lost: %v", len(failed), callers/2, failed)
@@ -93,7 +93,7 @@ func TestSpreadOverTwoAddresses(t *testing.T) {
 	}
 
 	back, _ := startNoted(t, address2)
-	eventually(t, "the server that is back is used", func() bool { return l.answers()[back.Process.Pid] > 100 })
+	proctest.Eventually(t, "the server that is back is used", func() bool { return l.answers()[back.Process.Pid] > 100 })
 	l.stop()
 	if n := l.failures(); len(n) != len(failed) {
 		t.Errorf("calls failed later: %v", n)
@@ -178,11 +178,11 @@ func TestSpreadAroundASilentAddress(t *testing.T) {
 	p := newPool(t, pool.Spread(pool.TCP(silent, nil), pool.TCP(address, nil)), pool.Config{MaxWorkers: 2, Timeout: 8 * time.Second})
 	dir := t.TempDir()
 	for i := range 10 {
-		co, err := p.Checkout(limited(t)) // two at once, so that there is a second connection
+		co, err := p.Checkout(proctest.Limited(t)) // two at once, so that there is a second connection
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := note.Call(limited(t), p, filepath.Join(dir, fmt.Sprint(i))); err != nil {
+		if _, err := note.Call(proctest.Limited(t), p, filepath.Join(dir, fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 		co.Release()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -36,19 +37,19 @@ func TestSpreadOverTLS(t *testing.T) {
 	_, address2 := start()
 	config := client(ours()())
 	p := newPool(t, pool.Spread(pool.TCP(address1, config), pool.TCP(address2, config)), pool.Config{MinWorkers: 4, MaxWorkers: 4})
-	eventually(t, "all workers are connected", func() bool { return p.Stat().Idle == 4 })
+	proctest.Eventually(t, "all workers are connected", func() bool { return p.Stat().Idle == 4 })
 	for range 4 {
-		if _, err := guardedPid.Call(limited(t), p); err != nil {
+		if _, err := guardedPid.Call(proctest.Limited(t), p); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := one.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the dead connections are found when they are wanted", func() bool {
+	proctest.Eventually(t, "the dead connections are found when they are wanted", func() bool {
 		var held []*pool.Checkout
 		for range 4 {
-			co, err := p.Checkout(limited(t))
+			co, err := p.Checkout(proctest.Limited(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +61,7 @@ func TestSpreadOverTLS(t *testing.T) {
 		return p.Stat().Ends["died"] == 2
 	})
 	for range 20 {
-		if _, err := guardedPid.Call(limited(t), p); err != nil {
+		if _, err := guardedPid.Call(proctest.Limited(t), p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +95,7 @@ func TestTLSHandshakesAreCapped(t *testing.T) {
 		t.Fatal("three clients are let in")
 	}
 	p := newPool(t, pool.TCP(l.Addr().String(), client(ours()())), pool.Config{})
-	if _, err := guardedPid.Call(limited(t), p); err != nil { // once the handshake's deadline has ended the two others
+	if _, err := guardedPid.Call(proctest.Limited(t), p); err != nil { // once the handshake's deadline has ended the two others
 		t.Error(err)
 	}
 }

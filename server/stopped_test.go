@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -20,7 +21,7 @@ import (
 func stop(t *testing.T, pid int) {
 	t.Helper()
 	syscall.Kill(pid, syscall.SIGSTOP)
-	eventually(t, "it is stopped", func() bool {
+	proctest.Eventually(t, "it is stopped", func() bool {
 		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		return strings.HasPrefix(rest, "T")
@@ -31,7 +32,7 @@ func stop(t *testing.T, pid int) {
 func idle(t *testing.T, p *pool.Pool, n int) (pids []int) {
 	t.Helper()
 	for range n {
-		co, err := p.Checkout(limited(t))
+		co, err := p.Checkout(proctest.Limited(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +45,7 @@ func idle(t *testing.T, p *pool.Pool, n int) (pids []int) {
 // diedOfStop waits for the end of a worker that was stopped.
 func (s *local) diedOfStop(t *testing.T, pid int) {
 	t.Helper()
-	e := s.events.wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == pid }).Exit
+	e := s.events.Wait(t, "its end", func(e server.Event) bool { return e.Type == server.WorkerEnded && e.Pid == pid }).Exit
 	if e.Reason != wire.ExitHung || e.Signal != 9 || !strings.Contains(e.Detail, "stopped") {
 		t.Errorf("it %v", e)
 	}
@@ -75,7 +76,7 @@ func TestStoppedWorkerThatIsContinued(t *testing.T) {
 	if err := syscall.Kill(pids[0], 0); err != nil {
 		t.Fatalf("the first: %v", err)
 	}
-	if pid, err := getpid.Call(limited(t), p); err != nil || pid != pids[0] {
+	if pid, err := getpid.Call(proctest.Limited(t), p); err != nil || pid != pids[0] {
 		t.Errorf("the first does not serve: %d, %v", pid, err)
 	}
 }

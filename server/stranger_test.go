@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,14 +48,14 @@ func TestSilentClientCostsNoProcess(t *testing.T) {
 			silent[i] = dial(t, network, address)
 		}
 		p := newPool(t, dialer(network, address), pool.Config{})
-		if _, err := getpid.Call(limited(t), p); err != nil { // accepted after them
+		if _, err := getpid.Call(proctest.Limited(t), p); err != nil { // accepted after them
 			t.Fatal(err)
 		}
 		if n := s.started(); n != 1 {
 			t.Errorf("%s: %d workers were started", network, n)
 		}
 		silent[3].Write([]byte("\n")) // it means business
-		eventually(t, "it gets a worker", func() bool { return s.started() == 2 })
+		proctest.Eventually(t, "it gets a worker", func() bool { return s.started() == 2 })
 		s.Close()
 		for _, c := range silent {
 			isClosed(t, c)
@@ -79,7 +78,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		if n := s.started(); n != 0 {
 			t.Errorf("%s: %d workers were started", network, n)
 		}
-		s.lines.says(t, "a connection was refused: no message begins like this")
+		s.lines.Says(t, "a connection was refused: no message begins like this")
 	}
 }
 
@@ -105,7 +104,7 @@ func TestGarbageAfterAGoodBeginning(t *testing.T) {
 		io.Copy(io.Discard, c)
 	}
 	p := newPool(t, pool.Unix(address), pool.Config{})
-	if got, err := echo.Call(limited(t), p, "still there"); err != nil || got != "still there" {
+	if got, err := echo.Call(proctest.Limited(t), p, "still there"); err != nil || got != "still there" {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -114,25 +113,25 @@ func TestMaxSilent(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, server.Limits{MaxSilent: 3})
 	address := s.serve(t, "unix")
-	refused := newFeed[net.Conn]()
+	refused := proctest.NewFeed[net.Conn]()
 	var clients []net.Conn
 	for range 5 {
 		c := dial(t, "unix", address)
 		clients = append(clients, c)
 		go func() {
 			if n, err := c.Read(make([]byte, 1)); n == 0 && err == io.EOF {
-				refused.add(c)
+				refused.Add(c)
 			}
 		}()
 	}
-	eventually(t, "two of five are refused", func() bool { return len(refused.list()) == 2 })
-	s.lines.says(t, "a connection was refused: too many clients")
-	silent := slices.DeleteFunc(clients, func(c net.Conn) bool { return slices.Contains(refused.list(), c) })
+	proctest.Eventually(t, "two of five are refused", func() bool { return len(refused.List()) == 2 })
+	s.lines.Says(t, "a connection was refused: too many clients")
+	silent := slices.DeleteFunc(clients, func(c net.Conn) bool { return slices.Contains(refused.List(), c) })
 
 	silent[0].Close() // makes room, and so does one who speaks
 	p := newPool(t, pool.Unix(address), pool.Config{})
-	eventually(t, "there is room", func() bool {
-		_, err := getpid.Call(limited(t), p)
+	proctest.Eventually(t, "there is room", func() bool {
+		_, err := getpid.Call(proctest.Limited(t), p)
 		return err == nil
 	})
 	if n := s.started(); n != 1 {
@@ -141,11 +140,11 @@ func TestMaxSilent(t *testing.T) {
 	for _, c := range silent[1:] {
 		c.Write([]byte("\n"))
 	}
-	eventually(t, "they have workers", func() bool { return s.started() == 3 })
+	proctest.Eventually(t, "they have workers", func() bool { return s.started() == 3 })
 	for range 2 {
 		dial(t, "unix", address)
 	}
-	if _, err := getpid.Call(limited(t), newPool(t, pool.Unix(address), pool.Config{})); err != nil {
+	if _, err := getpid.Call(proctest.Limited(t), newPool(t, pool.Unix(address), pool.Config{})); err != nil {
 		t.Error(err)
 	}
 }
@@ -179,25 +178,25 @@ func TestAnotherUserIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	go s.Serve(l)
-	stranger := func() *app {
-		return startApp(t, "stranger", func(c *exec.Cmd) {
-			c.Path, c.Dir = self, dir
-			c.Env = append(c.Env, "SOCKET="+l.Addr().String())
-			proctest.AsOrdinaryUser(c)
-		})
+	stranger := func() *proctest.App {
+		a := proctest.NewApp(self, "stranger", "SOCKET="+l.Addr().String())
+		a.Dir = dir
+		proctest.AsOrdinaryUser(a.Cmd)
+		a.Launch(t)
+		return a
 	}
-	if got := stranger().lines.says(t, "refused: "); !strings.Contains(got, "permission denied") {
+	if got := stranger().Says(t, "refused: "); !strings.Contains(got, "permission denied") {
 		t.Errorf("by the socket's mode: %s", got)
 	}
 	if err := os.Chmod(l.Addr().String(), 0o666); err != nil { // by mistake
 		t.Fatal(err)
 	}
 	a := stranger()
-	<-a.ended
-	if got := a.lines.list(); len(got) != 1 || got[0] != "closed" {
+	<-a.Ended
+	if got := a.Lines.List(); len(got) != 1 || got[0] != "closed" {
 		t.Errorf("with the mode changed: %q", got)
 	}
-	if got := s.lines.says(t, "a connection was refused"); !strings.Contains(got, "user 65534") {
+	if got := s.lines.Says(t, "a connection was refused"); !strings.Contains(got, "user 65534") {
 		t.Errorf("the log says %s", got)
 	}
 	if n := s.started(); n != 0 {
@@ -237,9 +236,9 @@ func TestClientVanishes(t *testing.T) {
 	}
 	client.Close()
 	call(t, speak(t, nc), "wait")
-	s.lines.says(t, "waiting")
+	s.lines.Says(t, "waiting")
 	nc.Close()
-	s.lines.says(t, "canceled")
+	s.lines.Says(t, "canceled")
 	if e := receive(t, exit); e.Reason != wire.ExitRetired || e.Code != 0 {
 		t.Errorf("%+v", e)
 	}
@@ -257,7 +256,7 @@ func TestClientVanishes(t *testing.T) {
 	}
 	ours.Close()
 	call(t, speak(t, nc), "block")
-	s.lines.says(t, "blocking")
+	s.lines.Says(t, "blocking")
 	nc.Close()
 	if e := receive(t, exit); e.Reason != wire.ExitCanceled || !strings.Contains(e.Detail, "client has gone") {
 		t.Errorf("%+v", e)

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -88,8 +89,8 @@ func serveGuarded(t *testing.T) (address string, started func() int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events := newFeed[server.Event]()
-	s := &server.Server{Service: guarded, OnEvent: events.add}
+	events := proctest.NewFeed[server.Event]()
+	s := &server.Server{Service: guarded, OnEvent: events.Add}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
@@ -101,7 +102,7 @@ func serveGuarded(t *testing.T) (address string, started func() int) {
 		}
 	})
 	return l.Addr().String(), func() (n int) {
-		for _, e := range events.list() {
+		for _, e := range events.List() {
 			if e.Type == server.WorkerStarted {
 				n++
 			}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/internal/transcripts"
 	"github.com/bullpen-go/bullpen/server"
 )
@@ -191,7 +192,7 @@ func (c *recordedClient) read() {
 		c.t.Fatal(err)
 	}
 	unread := 1
-	eventually(c.t, "the worker reads what was sent", func() bool {
+	proctest.Eventually(c.t, "the worker reads what was sent", func() bool {
 		raw.Control(func(fd uintptr) { unread, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
 		return err != nil || unread == 0
 	})

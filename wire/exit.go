@@ -89,6 +89,9 @@ func (e *Exit) Stderr() string {
 
 // Lifeline is what a dialer's connection can also be, if whoever gave it knows the worker behind it. A pool uses it
 // where it finds it; a plain net.Conn works without.
+//
+// A Lifeline that also has NetConn() net.Conn promises that to read and write there is the same as to read and write on
+// itself: a pool then writes a large call there, in one go. One that counts, delays or changes what passes has none.
 type Lifeline interface {
 	// Kill ends the worker now, for the reason that detail gives.
 	Kill(detail string)

@@ -4,13 +4,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
+	"github.com/bullpen-go/bullpen/internal/proctest"
 )
 
 var binary string // the command, built by TestMain
@@ -25,7 +24,7 @@ var binary string // the command, built by TestMain
 // testApps are what the test binary can be instead of a test.
 var testApps = map[string]func(){}
 
-const testAppEnv = "BULLPEN_TEST_APP"
+const testAppEnv = proctest.EnvApp
 
 func TestMain(m *testing.M) {
 	forkserver.Init()
@@ -57,7 +56,7 @@ const patience = 30 * time.Second
 type window struct {
 	*exec.Cmd
 	t    *testing.T
-	mark string // in the environment of all its processes
+	mark string // of all its processes
 	end  chan error
 
 	mu    sync.Mutex // guards all below
@@ -68,9 +67,8 @@ type window struct {
 // open runs the command with the arguments.
 func open(t *testing.T, args ...string) *window {
 	t.Helper()
-	w := &window{Cmd: exec.Command(binary, args...), t: t, end: make(chan error, 1), more: make(chan struct{})}
-	w.mark = fmt.Sprintf("BULLPEN_TEST_WINDOW=%d-%d", os.Getpid(), time.Now().UnixNano())
-	w.Env = append(os.Environ(), w.mark)
+	w := &window{Cmd: exec.Command(binary, args...), t: t, mark: proctest.NewMark(), end: make(chan error, 1), more: make(chan struct{})}
+	w.Env = append(os.Environ(), proctest.EnvMark+"="+w.mark)
 	w.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r, wr, err := os.Pipe()
 	if err != nil {
@@ -139,33 +137,10 @@ func (w *window) ends(code int) string {
 	return text
 }
 
-// leavesNothing fails the test if a process of the window is left after a second. What a busy machine keeps from this
-// process is not part of it.
+// leavesNothing fails the test if a process of the window is left after a second.
 func (w *window) leavesNothing() {
 	w.t.Helper()
-	if runtime.GOOS != "linux" {
-		return
-	}
-	var left []string
-	for range 100 {
-		if left = marked(w.mark); len(left) == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	w.t.Errorf("%v left processes behind: %q", w.Args, left)
-}
-
-// marked returns the processes that have the mark in their environment.
-func marked(mark string) (found []string) {
-	files, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, f := range files {
-		if env, err := os.ReadFile(f); err == nil && bytes.Contains(env, []byte(mark)) {
-			title, _ := os.ReadFile(filepath.Join(filepath.Dir(f), "cmdline"))
-			found = append(found, filepath.Base(filepath.Dir(f))+" "+string(title))
-		}
-	}
-	return found
+	proctest.Gone(w.t, w.mark, proctest.Survival)
 }
 
 // interrupt does what Ctrl-C does: everybody in the window's process group gets SIGINT.

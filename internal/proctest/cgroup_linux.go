@@ -3,12 +3,16 @@ package proctest
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Freezer is a cgroup whose processes can be frozen.
@@ -19,13 +23,16 @@ type Freezer struct {
 	look, frozen       string
 }
 
+// cgroupEvents is the file of version 2 whose changes are told to whoever has read it.
+const cgroupEvents = "cgroup.events"
+
 // NewFreezer makes one. The test is skipped where this user can't have any.
 func NewFreezer(t testing.TB, name string) *Freezer {
 	t.Helper()
 	var errs []error
 	for _, f := range []*Freezer{
 		{dir: "/sys/fs/cgroup/freezer", file: "freezer.state", freeze: "FROZEN", thaw: "THAWED", look: "freezer.state", frozen: "FROZEN"},
-		{dir: filepath.Join("/sys/fs/cgroup", ownGroup()), file: "cgroup.freeze", freeze: "1", thaw: "0", look: "cgroup.events", frozen: "frozen 1"},
+		{dir: filepath.Join("/sys/fs/cgroup", ownGroup()), file: "cgroup.freeze", freeze: "1", thaw: "0", look: cgroupEvents, frozen: "frozen 1"},
 	} {
 		f.dir = filepath.Join(f.dir, name)
 		err := os.Mkdir(f.dir, 0o755)
@@ -62,18 +69,36 @@ func (f *Freezer) Freeze(t testing.TB, pid int) {
 	if err := os.WriteFile(filepath.Join(f.dir, f.file), []byte(f.freeze), 0); err != nil {
 		t.Fatal(err)
 	}
-	for late := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it is FREEZING first
-		text, err := os.ReadFile(filepath.Join(f.dir, f.look))
-		if err == nil && bytes.Contains(text, []byte(f.frozen)) {
-			return
-		}
-		if time.Now().After(late) {
-			t.Fatalf("process %d does not freeze: %s, %v", pid, text, err)
-		}
+	if err := f.await(f.look, func(text []byte) bool { return bytes.Contains(text, []byte(f.frozen)) }); err != nil {
+		t.Fatalf("process %d does not freeze: %v", pid, err)
 	}
 }
 
-const patience = 20 * time.Second
+// await waits until what the file says is as wanted.
+func (f *Freezer) await(name string, ok func(text []byte) bool) error {
+	file, err := os.Open(filepath.Join(f.dir, name))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	text := make([]byte, 4<<10)
+	for late := time.Now().Add(Patience); ; {
+		n, err := file.ReadAt(text, 0)
+		switch {
+		case err != nil && err != io.EOF:
+			return err
+		case ok(text[:n]):
+			return nil
+		case time.Now().After(late):
+			return fmt.Errorf("%s says %q", name, text[:n])
+		}
+		if name == cgroupEvents {
+			unix.Poll([]unix.PollFd{{Fd: int32(file.Fd()), Events: unix.POLLPRI}}, int(time.Until(late).Milliseconds())+1)
+		} else { // nobody tells the changes of version 1
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
 
 // Thaw lets what is frozen go on.
 func (f *Freezer) Thaw(t testing.TB) {
@@ -85,12 +110,12 @@ func (f *Freezer) Thaw(t testing.TB) {
 
 func (f *Freezer) remove(t testing.TB) {
 	f.Thaw(t)
-	late := time.Now().Add(patience)
-	for os.Remove(f.dir) != nil { // its last process is about to end
-		if time.Now().After(late) {
-			t.Errorf("the cgroup %s does not become empty", f.dir)
-			return
-		}
-		time.Sleep(time.Millisecond)
+	file := "cgroup.procs"
+	if f.look == cgroupEvents {
+		file = cgroupEvents
+	}
+	err := f.await(file, func([]byte) bool { return os.Remove(f.dir) == nil }) // its last process may be about to end
+	if err != nil {
+		t.Errorf("the cgroup %s does not become empty: %v", f.dir, err)
 	}
 }

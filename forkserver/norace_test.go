@@ -1,5 +1,0 @@
-//go:build linux && !race
-
-package forkserver_test
-
-const slowdown = 1

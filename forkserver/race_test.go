@@ -1,5 +1,0 @@
-//go:build linux && race
-
-package forkserver_test
-
-const slowdown = 4 // of what the race detector has built
