@@ -32,7 +32,7 @@ type Command struct {
 //	var ocr = server.NewCommand("ocr", server.Command{Args: []string{"python3", "ocr.py"}})
 //
 // A call that the command answers with something else than a reply gets a *wire.RemoteError with the code CodeBadReply,
-// and its worker ends. If the command ends under a call, the error is that of a worker that died, with the command's exit
+// and its worker ends; a line that has begun and stands still for five seconds is none. If the command ends under a call, the error is that of a worker that died, with the command's exit
 // code or signal and its standard error.
 func NewCommand(name string, c Command) *Service {
 	c.Args = slices.Clone(c.Args)
