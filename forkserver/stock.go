@@ -40,8 +40,7 @@ func (s *stock) take(in *instance) *conn {
 	if in.p.ahead() == 0 {
 		return nil
 	}
-	// Also if there is none: making one may have failed. A timer that is set wakes another thread: not before the call is sent.
-	defer func() { go in.restockSoon() }()
+	defer in.restockSoon() // also if there is none: making one may have failed
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if len(s.ready) == 0 {

@@ -18,7 +18,8 @@ type Limits struct {
 	// CancelGrace is how long a handler whose context was cancelled may take to return before its worker is killed.
 	// Default 100 milliseconds. Negative: it is killed at once.
 	CancelGrace time.Duration `cbor:"3,keyasint,omitempty"`
-	// Standby is how many workers are kept started and set up without a connection. Default 0.
+	// Standby is how many workers are kept started and set up that nobody uses yet. Those of a forkserver.Process that doesn't
+	// listen have their connection to it already: a pool takes one without asking the server. Default 0.
 	Standby int `cbor:"4,keyasint,omitempty"`
 	// MaxMessage is the largest body of a message in either direction, in bytes. Default 64 MiB. Negative: 2 GiB.
 	MaxMessage int64 `cbor:"5,keyasint,omitempty"`

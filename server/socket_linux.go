@@ -145,6 +145,9 @@ func (s *socket) yield() {
 // Park implements transport.
 func (s *socket) Park() { s.average = rawWait }
 
+// Expect has the next Read begin with a look: something is there already.
+func (s *socket) Expect() { s.average = 0 }
+
 // Arrived implements transport.
 func (s *socket) Arrived() int64 {
 	if s.told {

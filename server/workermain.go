@@ -122,7 +122,7 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	w := newWorker(svc, config, slot)
 	w.greeted = role.DropSignals // while its client reads the worker's hello
 	w.ready = func() { link.Send(control.WorkerReady, nil) }
-	w.wake = func() { link.Send(control.WorkerWake, nil) }
+	w.wake = func() { go link.Send(control.WorkerWake, nil) } // while the handler waits, or has run for some milliseconds
 	w.log = func(level hclog.Level, msg string, data map[string]any) {
 		rec := control.Log{Level: int32(level), Message: msg}
 		for _, k := range slices.Sorted(maps.Keys(data)) {
@@ -189,6 +189,7 @@ func standBy(w *worker, link *control.Conn, sock *socket, setupErr *wire.SetupEr
 		w.end(wire.ExitRetired, fmt.Sprintf("no message begins with byte %#x", first))
 	}
 	w.slot.Take()
+	sock.Expect()
 	go obey(w, link)
 	return kind
 }

@@ -16,7 +16,7 @@ import (
 // Rows of the scenario.
 const (
 	bullpenAhead   = "bullpen, connected ahead"
-	bullpenStandby = "bullpen, standby through the server"
+	bullpenStandby = "bullpen, standby"
 	bareHandOver   = "bare SCM_RIGHTS hand-over"
 )
 
