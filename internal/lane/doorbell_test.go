@@ -31,11 +31,11 @@ const (
 )
 
 type model struct {
-	total, ring, quarter uint8 // bytes to pass through each ring, its size, and what is taken at a time
-	duplex               bool  // two rings, so that two goroutines share each bell
-	errors               uint8 // how many waits may end by an error
+	total         [2]uint8 // bytes to pass through each ring; if both are used, two goroutines share each bell
+	ring, quarter uint8    // a ring's size, and what is taken at a time
+	errors        uint8    // how many waits may end by an error
 
-	noSecondLook, noThirdLook, noCount bool // mistakes
+	noSecondLook, noCount bool // mistakes
 }
 
 type modelRing struct {
@@ -66,9 +66,6 @@ type modelState struct {
 // explore returns how many states there are, and one in which a wake-up was lost, if there is one.
 func (m model) explore() (states int, lost *modelState) {
 	first := modelState{}
-	if !m.duplex {
-		first.gs[2].at, first.gs[3].at = done, done
-	}
 	seen := map[modelState]bool{first: true}
 	todo := []modelState{first}
 	for len(todo) > 0 {
@@ -103,17 +100,17 @@ func (m model) next(s modelState, g int) []modelState {
 	}
 	look := func(yes, no step) {
 		me.peer, me.at = peerIndex, no
-		if m.can(me, writes) > 0 {
+		if m.can(me, writes, m.total[g/2]) > 0 {
 			me.at = yes
 		}
 	}
 	switch me.at {
 	case work:
-		if me.own == m.total {
+		if me.own == m.total[g/2] {
 			me.at = done
 			break
 		}
-		n := m.can(me, writes)
+		n := m.can(me, writes, m.total[g/2])
 		if n == 0 {
 			me.at = looking
 			break
@@ -169,9 +166,6 @@ func (m model) next(s modelState, g int) []modelState {
 		mine.wakes++
 	case rising:
 		*flag, me.at = 0, third
-		if m.noThirdLook {
-			me.at = before
-		}
 	case third:
 		again := before
 		if me.failed {
@@ -201,9 +195,9 @@ func (m model) next(s modelState, g int) []modelState {
 }
 
 // can returns how many bytes a goroutine can write or read by what it knows.
-func (m model) can(g *modelGoroutine, writes bool) uint8 {
+func (m model) can(g *modelGoroutine, writes bool, total uint8) uint8 {
 	if writes {
-		return min(m.ring-(g.own-g.peer), m.total-g.own, m.quarter)
+		return min(m.ring-(g.own-g.peer), total-g.own, m.quarter)
 	}
 	return min(g.peer-g.own, m.quarter)
 }
@@ -215,12 +209,11 @@ func TestDoorbell(t *testing.T) {
 		model
 		lost bool
 	}{
-		{"one way", model{total: 9, ring: 4, quarter: 1, errors: 2}, false},
-		{"one way, room by quarters", model{total: 17, ring: 8, quarter: 2, errors: 2}, false},
-		{"both ways", model{total: 3, ring: 1, quarter: 1, duplex: true, errors: 1}, false},
-		{"without the second look", model{total: 9, ring: 4, quarter: 1, noSecondLook: true}, true},
-		{"without the third look", model{total: 9, ring: 4, quarter: 1, noThirdLook: true}, false},
-		{"both ways without counting the waits", model{total: 3, ring: 1, quarter: 1, duplex: true, noCount: true}, true},
+		{"one way", model{total: [2]uint8{4}, ring: 2, quarter: 1, errors: 1}, false},
+		{"one way, room by quarters", model{total: [2]uint8{5}, ring: 4, quarter: 2, errors: 1}, false},
+		{"both ways", model{total: [2]uint8{2, 1}, ring: 1, quarter: 1, errors: 1}, false},
+		{"without the second look", model{total: [2]uint8{4}, ring: 2, quarter: 1, noSecondLook: true}, true},
+		{"both ways without counting the waits", model{total: [2]uint8{2, 1}, ring: 1, quarter: 1, noCount: true}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,14 +1,18 @@
 package lane_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,10 +27,11 @@ const patience = 20 * time.Second // no wait takes longer
 // roleVar names what a second process of this binary is to do. Its connection is descriptor 3, its memory 4.
 const roleVar = "LANE_TEST_ROLE"
 
-var roles = map[string]func(rw io.ReadWriter, end *lane.End) error{
-	"echo":   func(rw io.ReadWriter, _ *lane.End) error { return echo(rw) },
-	"stream": func(rw io.ReadWriter, _ *lane.End) error { return stream(rw) },
-	"gush":   func(rw io.ReadWriter, _ *lane.End) error { return gush(rw) },
+var roles = map[string]func(rw io.ReadWriter, sock *rawBell) error{
+	"echo":   func(rw io.ReadWriter, _ *rawBell) error { return echo(rw) },
+	"stream": func(rw io.ReadWriter, _ *rawBell) error { return stream(rw) },
+	"gush":   func(rw io.ReadWriter, _ *rawBell) error { return gush(rw) },
+	"deaf":   func(_ io.ReadWriter, sock *rawBell) error { return deaf(sock) },
 }
 
 func TestMain(m *testing.M) {
@@ -45,15 +50,14 @@ func play(role string) error {
 	runtime.GOMAXPROCS(1)
 	sock := &rawBell{fd: 3}
 	if os.Getenv("LANE_TEST_MEMORY") == "" {
-		return roles[role](sock, nil)
+		return roles[role](sock, sock)
 	}
 	m, err := lane.Open(4)
 	if err != nil {
 		return err
 	}
 	unix.Close(4)
-	end := lane.NewWorker(m, sock)
-	return roles[role](end, end)
+	return roles[role](lane.NewWorker(m, sock), sock)
 }
 
 // rawBell is a blocking socket outside of Go's poller, as a worker has it.
@@ -222,16 +226,25 @@ func start(t testing.TB, role string, ring int) *process {
 	}
 	t.Cleanup(func() {
 		p.bell.Close()
-		if err := p.Wait(); err != nil && !killed(err) {
-			t.Errorf("%s: %v", role, err)
-		}
+		p.wait(t)
 	})
 	return p
 }
 
+// wait waits for the process to end, once.
+func (p *process) wait(t testing.TB) {
+	t.Helper()
+	if p.ProcessState != nil {
+		return
+	}
+	if err := p.Wait(); err != nil && !killed(err) {
+		t.Errorf("the other process: %v", err)
+	}
+}
+
 func killed(err error) bool {
 	var exit *exec.ExitError
-	return errors.As(err, &exit) && exit.Sys().(interface{ Signal() os.Signal }).Signal() == os.Kill
+	return errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 }
 
 // rw returns the way to the process.
@@ -283,5 +296,76 @@ func message(n int) []byte {
 	return m
 }
 
-func stream(rw io.ReadWriter) error { return nil }
-func gush(rw io.ReadWriter) error   { return nil }
+const streamed = 8 << 20
+
+// stream sends a stream of random bytes in pieces of random sizes and checks the one that it gets, both at once.
+func stream(rw io.ReadWriter) error { return exchange(rw, 2, 1) }
+
+func exchange(rw io.ReadWriter, sends, gets uint64) error {
+	sent := make(chan error, 1)
+	go func() { sent <- send(rw, sends) }()
+	err := check(rw, gets)
+	return errors.Join(err, <-sent)
+}
+
+func send(w io.Writer, seed uint64) error {
+	bytes, sizes := rand.NewChaCha8([32]byte{byte(seed)}), rand.New(rand.NewPCG(seed, 1))
+	for left := streamed; left > 0; {
+		p := make([]byte, min(left, 1+sizes.IntN(1<<sizes.IntN(20))))
+		bytes.Read(p)
+		n, err := w.Write(p)
+		for again(err) {
+			p = p[n:]
+			left -= n
+			n, err = w.Write(p)
+		}
+		if err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		left -= n
+	}
+	return nil
+}
+
+func check(r io.Reader, seed uint64) error {
+	want, sizes := rand.NewChaCha8([32]byte{byte(seed)}), rand.New(rand.NewPCG(seed, 2))
+	for left := streamed; left > 0; {
+		p := make([]byte, min(left, 1+sizes.IntN(1<<sizes.IntN(20))))
+		n, err := r.Read(p)
+		if again(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		left -= n
+		w := make([]byte, n)
+		want.Read(w)
+		if !bytes.Equal(p[:n], w) {
+			return fmt.Errorf("%d bytes before the end of the stream there are others than were written", left)
+		}
+	}
+	return nil
+}
+
+// again says that a read or write was interrupted, and is to go on.
+func again(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// gush writes for as long as it can.
+func gush(rw io.ReadWriter) error {
+	p := make([]byte, 100)
+	for {
+		if _, err := rw.Write(p); err != nil {
+			return err
+		}
+	}
+}
+
+// deaf reads the bell, but not the lane.
+func deaf(sock *rawBell) error {
+	for {
+		if err := sock.Wait(); err != nil {
+			return err
+		}
+	}
+}
