@@ -13,16 +13,17 @@
 // # The memory
 //
 // A memfd, sealed so that its size can't change: a mapped file that shrinks would kill its readers. It has a page of words,
-// then the ring that the app writes, then the one that the worker writes. The words of each side:
+// then the ring that the app writes, then the one that the worker writes. The words of each
+// side, the app's from byte 0 of the page and the worker's from byte 512, at these offsets:
 //
-//	tail    how many bytes it has written, ever. Only this side stores it.
-//	look    how long the worker is to look for the next request before it sleeps. Only the app stores it. See look.go.
-//	head    how many bytes it has read, ever, and so given back to the peer as room: by quarters of the ring, so that
-//	        most messages don't touch it. Only this side stores it.
-//	asleep  1 while it sleeps because there is nothing to read. It stores 1, and both store 0.
-//	full    1 while it sleeps because there is no room to write. It stores 1, and both store 0.
+//	0    tail    how many bytes it has written, ever. Only this side stores it.
+//	8    look    how long the worker is to look for the next request before it sleeps. Only the app stores it. See look.go.
+//	128  head    how many bytes it has read, ever, and so given back to the peer as room: by quarters of the ring, so that
+//	             most messages don't touch it. Only this side stores it.
+//	256  asleep  1 while it sleeps because there is nothing to read. It stores 1, and both store 0.
+//	384  full    1 while it sleeps because there is no room to write. It stores 1, and both store 0.
 //
-// Words that different sides store, and words that are stored at different times, are on cache lines of their own.
+// tail and head have 64 bits, the others 32, all in the order of the machine. Words that different sides store, and words that are stored at different times, are on cache lines of their own.
 //
 // # States
 //
