@@ -296,7 +296,7 @@ func message(n int) []byte {
 	return m
 }
 
-const streamed = 8 << 20
+const streamed = 2 << 20
 
 // stream sends a stream of random bytes in pieces of random sizes and checks the one that it gets, both at once.
 func stream(rw io.ReadWriter) error { return exchange(rw, 2, 1) }
