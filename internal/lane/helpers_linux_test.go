@@ -30,6 +30,7 @@ const roleVar = "LANE_TEST_ROLE"
 var roles = map[string]func(rw io.ReadWriter, sock *rawBell) error{
 	"echo":   func(rw io.ReadWriter, _ *rawBell) error { return echo(rw) },
 	"stream": func(rw io.ReadWriter, _ *rawBell) error { return stream(rw) },
+	"serve":  func(rw io.ReadWriter, _ *rawBell) error { return serve(rw) },
 	"gush":   func(rw io.ReadWriter, _ *rawBell) error { return gush(rw) },
 	"deaf":   func(_ io.ReadWriter, sock *rawBell) error { return deaf(sock) },
 }
@@ -294,6 +295,24 @@ func message(n int) []byte {
 		m[4+i] = byte(i)
 	}
 	return m
+}
+
+// serve is echo with a handler that takes as many ns as the message says first.
+func serve(rw io.ReadWriter) error {
+	var small [4 << 10]byte
+	for {
+		got, err := receive(rw, small[:])
+		if err != nil {
+			return err
+		}
+		if d := time.Duration(binary.LittleEndian.Uint32(got[4:])); d > 0 {
+			for begin := time.Now(); time.Since(begin) < d; {
+			}
+		}
+		if _, err := rw.Write(got); err != nil {
+			return err
+		}
+	}
 }
 
 const streamed = 2 << 20

@@ -16,12 +16,14 @@ import (
 //     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these.
 //   - When lookMisses looks in a row were in vain, nobody looks for some calls: for firstRest, and for twice as many each time up
 //     to lastRest, until a look hits.
+//   - A core that was given away may come back late, because somebody has it who has nothing to do with this: a reply is there by
+//     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
 // it takes to copy one.
 const (
 	quick      = int64(30 * time.Microsecond)
-	slow       = 8 * quick // a longer time counts as this, so that one pause is soon forgotten
+	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
 	averageOf  = 8
 	slack      = int64(5 * time.Microsecond)
 	wakeUp     = int64(40 * time.Microsecond)
@@ -31,6 +33,11 @@ const (
 	lookMisses = 3
 	firstRest  = 8
 	lastRest   = 64
+
+	tooLate       = int64(500 * time.Microsecond) // many workers that share few cores are late as well, but less
+	lateAverageOf = 4
+	firstLongRest = 128
+	lastLongRest  = 4096
 
 	yieldFlag = 1 << 31 // in the word look; the rest of it is ns
 	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
@@ -52,8 +59,13 @@ type look struct {
 	expected    bool  // the look was allowed by budget, and is to be learned from
 	told        uint32
 
-	misses, rest, resting int
-	counters              Counters
+	late int64 // average in ns, of replies to calls by which a core was given away
+
+	misses   int // in a row
+	resting  int // calls to go
+	rest     int // how many there will be the next time
+	longRest int // and if it is for being late
+	counters Counters
 }
 
 // Counters tell how a lane was used.
@@ -66,7 +78,7 @@ type Counters struct {
 func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 	l.now, l.word, l.app = now, word, app
 	l.cores = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
-	l.served, l.gap, l.rest = slow, slow, firstRest
+	l.served, l.gap, l.rest, l.longRest = slow, slow, firstRest, firstLongRest
 }
 
 // Begin tells the app's end that a call begins, before it is written. now is the time by the end's clock, and callers is how many
@@ -104,6 +116,19 @@ func (e *End) Served(run time.Duration) {
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
+	if l.told == yieldFlag|uint32(workLook) {
+		l.came(l.replied - l.begun - r)
+	}
+}
+
+// came notes how late a reply came to a call by which a core was given away.
+func (l *look) came(late int64) {
+	l.late += (min(late, 4*tooLate) - l.late) / lateAverageOf
+	if l.late < tooLate {
+		l.longRest = max(l.longRest-1, firstLongRest)
+		return
+	}
+	l.late, l.misses, l.resting, l.longRest = 0, 0, l.longRest, min(2*l.longRest, lastLongRest)
 }
 
 // Counters returns what the end has counted. No Read may be running.
@@ -193,6 +218,9 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 				yieldCore()
 			}
 			if ok, err := ready(); ok || err != nil {
+				if yield && l.app {
+					at = l.now()
+				}
 				return at, ok, err
 			}
 			if yield && i%4 == 3 { // it took long
