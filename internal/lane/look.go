@@ -1,0 +1,242 @@
+package lane
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
+
+// Looking for bytes instead of sleeping saves two system calls and the wake-up, 20 µs, and costs a core. It is worth that
+// only while the peer is quick, and while there is a core to spare. The app decides for both sides, before each call:
+//
+//   - Nobody looks unless the averages of the time that a call is served and of the gap until the next one are both below quick.
+//   - With few callers, of whom each can have a core and its worker one too, both look in a loop with a pause instruction, for
+//     twice the average that they wait for, and a little more if the peer must first be woken.
+//   - With more callers a side that looks takes the core from the one that it waits for. So it gives the core away and looks
+//     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these.
+//   - When lookMisses looks in a row were in vain, nobody looks for some calls: for firstRest, and for twice as many each time up
+//     to lastRest, until a look hits.
+//   - A core that was given away may come back late, because somebody has it who has nothing to do with this: a reply is there by
+//     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
+//
+// Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
+// it takes to copy one.
+const (
+	quick      = int64(30 * time.Microsecond)
+	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
+	averageOf  = 8
+	slack      = int64(5 * time.Microsecond)
+	wakeUp     = int64(40 * time.Microsecond)
+	appYield   = int64(50 * time.Microsecond)
+	workLook   = int64(20 * time.Microsecond)  // and no less, because an interrupt on the app's core takes longer than a gap
+	maxLook    = int64(100 * time.Microsecond) // whatever an app says
+	lookMisses = 3
+	firstRest  = 8
+	lastRest   = 64
+
+	tooLate       = int64(500 * time.Microsecond) // many workers that share few cores are late as well, but less
+	lateAverageOf = 4
+	firstLongRest = 128
+	lastLongRest  = 4096
+
+	yieldFlag = 1 << 31 // in the word look; the rest of it is ns
+	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
+)
+
+// look is what an end knows of when to look. All of it belongs to the goroutine that reads, and to Begin and Served.
+type look struct {
+	now   func() int64
+	word  *atomic.Uint32 // the app's
+	app   bool
+	cores int
+	yield bool
+
+	served, gap int64 // averages in ns
+	begun       int64 // when the call began
+	replied     int64 // when the last one was answered
+	seen        int64 // when this call's answer had not yet come; 0 if nobody has looked at the clock
+	budget      int64 // for this call's answer; 0 once it is used
+	expected    bool  // the look was allowed by budget, and is to be learned from
+	told        uint32
+
+	late int64 // average in ns, of replies to calls by which a core was given away
+
+	misses   int // in a row
+	resting  int // calls to go
+	rest     int // how many there will be the next time
+	longRest int // and if it is for being late
+	counters Counters
+}
+
+// Counters tell how a lane was used.
+type Counters struct {
+	Hits   uint64 // looks that have found what they looked for
+	Misses uint64 // looks in vain
+	Bells  uint64 // rung by this end
+}
+
+func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
+	l.now, l.word, l.app = now, word, app
+	l.cores = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	l.served, l.gap, l.rest, l.longRest = slow, slow, firstRest, firstLongRest
+}
+
+// Begin tells the app's end that a call begins, before it is written. now is the time by the end's clock, and callers is how many
+// calls and checkouts the whole pool has in use. No Read may be running.
+func (e *End) Begin(now int64, callers int) {
+	l := &e.look
+	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
+	l.begun, l.seen, l.budget = now, 0, 0
+	l.yield = 2*callers > l.cores
+	var tell int64
+	switch {
+	case l.resting > 0:
+		l.resting--
+	case l.served >= quick || l.gap >= quick:
+	case l.yield:
+		l.budget, tell = appYield, workLook
+	default:
+		l.budget = 2*l.served + slack
+		tell = (max(2*l.gap+slack, workLook) + lookGrain - 1) &^ (lookGrain - 1)
+	}
+	word := uint32(tell)
+	if l.yield {
+		word |= yieldFlag
+	}
+	if word != l.told {
+		l.told = word
+		l.word.Store(word)
+	}
+}
+
+// Served tells the app's end that the reply to the call that Begin has begun was read. run is how long the worker says that it
+// has served the call.
+func (e *End) Served(run time.Duration) {
+	l := &e.look
+	r := min(max(int64(run), 0), slow)
+	l.served += (r - l.served) / averageOf
+	l.replied = max(l.begun+r, l.seen)
+	if l.told == yieldFlag|uint32(workLook) {
+		l.came(l.replied - l.begun - r)
+	}
+}
+
+// came notes how late a reply came to a call by which a core was given away.
+func (l *look) came(late int64) {
+	l.late += (min(late, 4*tooLate) - l.late) / lateAverageOf
+	if l.late < tooLate {
+		l.longRest = max(l.longRest-1, firstLongRest)
+		return
+	}
+	l.late, l.misses, l.resting, l.longRest = 0, 0, l.longRest, min(2*l.longRest, lastLongRest)
+}
+
+// Counters returns what the end has counted. No Read may be running.
+func (e *End) Counters() Counters {
+	c := e.look.counters
+	c.Bells = e.rings.Load()
+	return c
+}
+
+// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. rang says whether the peer
+// had to be woken.
+func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
+	d, yield = l.budget, l.yield
+	if !l.app {
+		d, yield = l.read()
+	}
+	l.budget = 0
+	l.expected = d > 0
+	woken := rang.Load()
+	if woken {
+		rang.Store(false)
+	}
+	switch {
+	case in.burst:
+		d = max(d, copying(len(in.ring)))
+		in.burst = false
+	case d > 0 && woken && l.app && !yield:
+		d += wakeUp
+	}
+	return d, yield
+}
+
+// forRoom does the same for room.
+func (l *look) forRoom(ring int) (d int64, yield bool) {
+	yield = l.yield
+	if !l.app {
+		_, yield = l.read()
+	}
+	return copying(ring), yield
+}
+
+// copying is how long it may take to copy a quarter of a ring, in ns.
+func copying(ring int) int64 { return min(int64(ring/4/4), maxLook) }
+
+// read reads what the app has told the worker.
+func (l *look) read() (d int64, yield bool) {
+	word := l.word.Load()
+	return min(int64(word&^yieldFlag), maxLook), word&yieldFlag != 0
+}
+
+// looked notes how a look for bytes has ended, at the given time if that isn't 0.
+func (l *look) looked(at int64, hit bool) {
+	l.seen = max(l.seen, at)
+	if hit {
+		l.counters.Hits++
+		l.misses, l.rest = 0, firstRest
+		return
+	}
+	l.counters.Misses++
+	if !l.expected {
+		return
+	}
+	if l.misses++; l.misses == lookMisses {
+		l.misses, l.resting, l.rest = 0, l.rest, min(2*l.rest, lastRest)
+	}
+}
+
+// slept notes that the end has slept for bytes, which takes so long that a look at the clock doesn't matter.
+func (l *look) slept() {
+	if l.app {
+		l.seen = l.now()
+	}
+}
+
+// until looks until ready or until the time is over. It returns the time when it was last not ready; 0 if that was at once.
+func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64, ok bool, err error) {
+	const rounds = 32 // without a look at the clock
+	var end int64
+	for {
+		for i := range rounds {
+			switch {
+			case !yield:
+				pause()
+			case l.app && i%4 != 3:
+				runtime.Gosched()
+			default:
+				yieldCore()
+			}
+			if ok, err := ready(); ok || err != nil {
+				if yield && l.app {
+					at = l.now()
+				}
+				return at, ok, err
+			}
+			if yield && i%4 == 3 { // it took long
+				break
+			}
+		}
+		at = l.now()
+		if end == 0 {
+			end = at + d
+		}
+		if at >= end {
+			return at, false, nil
+		}
+	}
+}
+
+var started = time.Now()
+
+func ownClock() int64 { return int64(time.Since(started)) }
