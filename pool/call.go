@@ -39,8 +39,17 @@ func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at 
 	if w.since.Load() == 0 {
 		w.since.Store(int64(at))
 	}
+	offer := w.laneState.possible && w.wantsLane(at)
 	w.stream.begin(ctx, at, deadline)
 	err := w.speak()
+	if offer && err == nil {
+		err = w.offerLane()
+	}
+	end := w.stream.lane
+	if end != nil {
+		end.Begin(int64(at), int(w.pool.calling.Add(1)))
+		defer w.pool.calling.Add(-1)
+	}
 	if err == nil {
 		w.prepare(c, s, last)
 		err = w.conn.Write(&w.out)
@@ -153,6 +162,9 @@ func (w *worker) take(c *wire.Call, s *settings) error {
 		w.served.Store(true)
 	}
 	c.Cost.Run = time.Duration(w.in.Run)
+	if end := w.stream.lane; end != nil {
+		end.Served(c.Cost.Run)
+	}
 	if w.in.Run == 0 && w.pool.config.Wire == wire.JSON { // which doesn't tell
 		c.Cost.Run = now().since(w.stream.sent)
 	}

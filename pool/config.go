@@ -38,6 +38,11 @@ type Config struct {
 	// MaxMessage is the largest body of a message that is taken from a worker, in bytes. Default what the dialer says, or
 	// 64 MiB. Negative: 2 GiB.
 	MaxMessage int64
+	// SharedMemory is how many bytes of memory a worker may share with the app, so that calls in quick succession, and large
+	// messages, go there instead of through the socket: half in each direction, rounded down to a power of two. A worker that is
+	// called now and then shares none, and so do workers of other programs, on the JSON wire, and on other systems than Linux.
+	// Default 2 MiB, at most 32 MiB, and no less than 8 KiB. Negative: none.
+	SharedMemory int
 	// Measure has workers measure all calls, as wire.Call.Measure does for one. Default: those that ask for it.
 	Measure bool
 	// Logger gets what handlers log, and the pool's own records. Default: the dialer's, which for a forkserver.Process is
@@ -82,6 +87,7 @@ func (c Config) withDefaults(d Dialer) Config {
 	if c.MaxCheckouts < 0 {
 		c.MaxCheckouts = 0
 	}
+	setDefault(&c.SharedMemory, 2<<20)
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.IdleTimeout, 5*time.Minute)
 	if m, ok := d.(interface{ MaxMessage() int64 }); ok && c.MaxMessage == 0 {

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
@@ -40,20 +41,23 @@ type Pool struct {
 	runs  *durations
 
 	// mu guards all below. Nothing that can block is done under it.
-	mu         sync.Mutex
-	workers    map[*worker]struct{} // all but those that are leaving
-	idle       []*worker            // a stack, so that those not needed stay idle; while it isn't empty nobody waits
-	queue      queue
-	connecting int
-	leaving    int // retired by MaxCheckouts, kept until their replacements are ready
-	fails      retry
-	idleTimer  *time.Timer
-	pressed    instant // when the queue was last empty before somebody came
-	closed     bool
-	shutting   bool
-	drained    chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
-	stat       counters
-	page       *scoreboard.Published // where stat lies
+	mu          sync.Mutex
+	workers     map[*worker]struct{} // all but those that are leaving
+	idle        []*worker            // a stack, so that those not needed stay idle; while it isn't empty nobody waits
+	queue       queue
+	connecting  int
+	leaving     int // retired by MaxCheckouts, kept until their replacements are ready
+	fails       retry
+	idleTimer   *time.Timer
+	pressed     instant // when the queue was last empty before somebody came
+	closed      bool
+	shutting    bool
+	drained     chan struct{} // closed when nothing is checked out or the pool is closed, if Shutdown waits
+	stat        counters
+	formerLanes laneTotals
+	page        *scoreboard.Published // where stat lies
+
+	calling atomic.Int32 // calls that run in workers with a lane
 
 	notices notices // guards itself
 }
@@ -347,6 +351,12 @@ func (p *Pool) drop(w *worker, reason string) {
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 		p.stat.Idle--
+	}
+	if end := w.laneState.end.Load(); end != nil && !w.summed {
+		w.summed = true
+		c := end.Counters()
+		p.formerLanes.hits += c.Hits
+		p.formerLanes.misses += c.Misses
 	}
 	if !w.counted && reason != "" {
 		w.counted = true

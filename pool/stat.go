@@ -28,6 +28,11 @@ type Stat struct {
 	// LastError is why the last try to have a worker failed; nil after a success.
 	LastError error
 
+	// SharedMemory is how many of the workers are talked to through memory that is shared with them: see Config.SharedMemory. Looks
+	// is how often the app has looked for a reply there before it went to sleep, and LooksInVain how often it found none.
+	SharedMemory       int
+	Looks, LooksInVain int64
+
 	// Wait is how long those waited for a worker who came for one: 0 if there was an idle one, and those whose wait ended
 	// without one too. Who was refused did not wait.
 	Wait Histogram
@@ -71,5 +76,6 @@ func (p *Pool) Stat() *Stat {
 		Wait:       p.waits.histogram(p.stat.Checkouts - p.stat.Served),
 		Run:        p.runs.histogram(0),
 	}
+	s.SharedMemory, s.Looks, s.LooksInVain = p.lanes()
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bullpen-go/bullpen/internal/lane"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -30,6 +31,8 @@ type stream struct {
 	nc    net.Conn
 	w     *worker
 	visit visit
+	lane  *lane.End // nil: the bytes go through the connection
+	rung  [64]byte
 
 	armed instant // the lazy read deadline in force; 0 if there is another one
 
@@ -47,6 +50,7 @@ type stream struct {
 const (
 	lazy       = 10 * time.Millisecond
 	graceSlack = 20 * time.Millisecond // for the reply's way
+	cancelSize = 64                    // a cancel is shorter
 	mayBlock   = 32 << 10              // a shorter write always fits into the socket of a worker that waits
 )
 
@@ -60,7 +64,7 @@ func (s *stream) init(w *worker, nc net.Conn) {
 	if canVisit {
 		s.visit.raw = rawConn(plain(nc))
 	}
-	s.visit.step = s.visit.take
+	s.visit.step, s.visit.bell = s.visit.take, s.visit.sendBell
 }
 
 // rawConn returns the way to nc's descriptor, or nil if it has none, or if nc isn't known to do no more than read and write
@@ -128,13 +132,22 @@ func (s *stream) Read(p []byte) (int, error) {
 
 // read sends what was put off, and reads.
 func (s *stream) read(p []byte) (int, error) {
+	if s.lane != nil {
+		return s.lane.Read(p)
+	}
+	n, err := s.receive(p)
+	s.writing = s.writing && s.visit.out != nil
+	return n, err
+}
+
+// receive is read from the connection.
+func (s *stream) receive(p []byte) (int, error) {
 	if s.visit.raw == nil {
 		return s.nc.Read(p)
 	}
 	for {
 		n, err := s.visit.roundTrip(p)
 		if err != errMoreToSend {
-			s.writing = s.writing && s.visit.out != nil
 			return n, err
 		}
 		rest := s.visit.out
@@ -185,6 +198,9 @@ func (s *stream) patient(at instant) bool {
 // Write writes p, or puts it off if it is short and begins a call. Only a large message can block, and then for as long as
 // the call has patience.
 func (s *stream) Write(p []byte) (n int, err error) {
+	if s.lane != nil {
+		return s.writeLane(p)
+	}
 	head := s.visit.out
 	s.visit.out = nil
 	switch {
@@ -242,10 +258,55 @@ func plain(nc net.Conn) net.Conn {
 	return nc
 }
 
+// writeLane writes p into shared memory. If there is no room it waits, for as long as the call has patience; the worker hears
+// of no cancel meanwhile, as the message before it isn't whole.
+func (s *stream) writeLane(p []byte) (n int, err error) {
+	for {
+		k, err := s.lane.Write(p[n:])
+		n += k
+		s.begun = s.begun || k > 0
+		switch {
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case !s.patientToWrite(now()):
+			return n, errGaveUp
+		}
+	}
+}
+
+// patientToWrite is asked when a read deadline has passed in a write. It sets the next one, or returns false.
+func (s *stream) patientToWrite(at instant) bool {
+	if !s.slow {
+		if at.since(s.sent) < lazy {
+			s.arm(at)
+			return true
+		}
+		s.slow = true
+		s.stop = context.AfterFunc(s.ctx, func() { s.nc.SetReadDeadline(longAgo) })
+	}
+	if s.deadline != 0 && at >= s.deadline {
+		return false
+	}
+	s.nc.SetReadDeadline(s.deadline.time())
+	return s.ctx.Err() == nil // else it may have ended between the look and the new deadline
+}
+
+// Ring implements lane.Bell.
+func (s *stream) Ring() error { return s.visit.ring() }
+
+// Wait implements lane.Bell. A read deadline ends it, as it ends every wait for the worker.
+func (s *stream) Wait() error {
+	_, err := s.receive(s.rung[:])
+	return err
+}
+
 // sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it. A worker that
 // hasn't read its call may have no room for more: that is waited for until the given time.
 func (w *worker) sendCancel(until time.Time) bool {
 	if w.pool.config.Wire == wire.JSON {
+		return false
+	}
+	if end := w.stream.lane; end != nil && end.Room() < cancelSize { // it has not even read its call
 		return false
 	}
 	w.nc.SetWriteDeadline(until)

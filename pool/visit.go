@@ -10,8 +10,10 @@ import (
 type visit struct {
 	raw  syscall.RawConn            // nil if there is no descriptor to be had
 	step func(fd uintptr) (ok bool) // take, bound once and for all
+	bell func(fd uintptr)           // sendBell
 
 	out  []byte // what is to be sent still; nil once it is
+	with []byte // goes out with its first byte: a descriptor, as unix.UnixRights has it. Nil once it has
 	in   []byte
 	sent int
 	got  int

@@ -7,10 +7,3 @@ import "golang.org/x/sys/unix"
 func send(fd int, p []byte) (int, unix.Errno) { return result(unix.Write(fd, p)) }
 
 func receive(fd int, p []byte) (int, unix.Errno) { return result(unix.Read(fd, p)) }
-
-func result(n int, err error) (int, unix.Errno) {
-	if e, ok := err.(unix.Errno); ok {
-		return 0, e
-	}
-	return n, 0
-}

@@ -36,7 +36,13 @@ func (v *visit) take(fd uintptr) bool {
 // send sends out. There is no answer to it yet.
 func (v *visit) send(fd int) bool {
 	for {
-		n, err := send(fd, v.out)
+		var n int
+		var err unix.Errno
+		if v.with == nil {
+			n, err = send(fd, v.out)
+		} else if n, err = sendWith(fd, v.out, v.with); err == 0 {
+			v.with = nil
+		}
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -52,4 +58,41 @@ func (v *visit) send(fd int) bool {
 		}
 		return v.err != nil
 	}
+}
+
+func sendWith(fd int, p, rights []byte) (int, unix.Errno) {
+	return result(unix.SendmsgN(fd, p, rights, nil, unix.MSG_DONTWAIT))
+}
+
+// ring sends the byte that wakes a worker. If the socket has no room, it has been woken.
+func (v *visit) ring() error {
+	v.err = nil
+	if err := v.raw.Control(v.bell); err != nil {
+		return err
+	}
+	return v.err
+}
+
+// sendBell is ring, bound once and for all.
+func (v *visit) sendBell(fd uintptr) {
+	for {
+		_, err := send(int(fd), theBell)
+		switch err {
+		case unix.EINTR:
+			continue
+		case 0, unix.EAGAIN:
+		default:
+			v.err = os.NewSyscallError("sendto", err)
+		}
+		return
+	}
+}
+
+var theBell = []byte{0}
+
+func result(n int, err error) (int, unix.Errno) {
+	if e, ok := err.(unix.Errno); ok {
+		return 0, e
+	}
+	return n, 0
 }

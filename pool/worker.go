@@ -36,6 +36,8 @@ type worker struct {
 	endAsking context.CancelFunc
 	observed  context.Context // of the checkout, for its observer; nil without one
 
+	laneState laneState
+
 	handle  *handle // nil while a Checkout has it
 	cleanup runtime.Cleanup
 	method  atomic.Pointer[string] // of the call that runs, or the last one
@@ -46,6 +48,7 @@ type worker struct {
 	idleAt   instant // 0 if nobody wants to know
 	recalled string  // why its dialer wants it back, or ""
 	counted  bool    // by Stat, among those that ended
+	summed   bool    // its lane, by Stat
 }
 
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
@@ -79,6 +82,9 @@ func (w *worker) hail() error {
 	}
 	w.unmet = true
 	w.out = wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version, MaxMessage: maxMessage, Name: w.pool.config.Name}}
+	if w.canLane() {
+		w.out.Hello.Lane = wire.LaneLayout
+	}
 	return w.conn.Write(&w.out)
 }
 
@@ -102,6 +108,7 @@ func (w *worker) meet() error {
 		w.hello.Grace = notimeouts.Forever
 	}
 	w.conn.SetMaxOut(w.hello.MaxMessage)
+	w.laneState.possible = w.hello.Lane == wire.LaneLayout && w.canLane()
 	return nil
 }
 
@@ -217,4 +224,5 @@ func (w *worker) running() string { return *w.method.Load() }
 func (w *worker) close() {
 	w.cleanup.Stop()
 	w.nc.Close()
+	w.closeLane()
 }

@@ -61,7 +61,7 @@ func ServeInProcess(s *Service, nc net.Conn, c InProcessConfig) (*InProcess, err
 	limits.SetupTimeout = 0
 	p := &InProcess{conn: nc, kind: c.Wire, over: make(chan struct{}), left: make(chan struct{})}
 	p.w = newWorker(s, workerConfig{Service: s.name, Number: c.Number, Limits: limits, SetupData: c.SetupData, Pid: os.Getpid()}, scoreboard.Local())
-	p.w.sock = connTransport{nc}
+	p.w.use(connTransport{nc})
 	p.w.end = p.End
 	p.w.log = logTo(c.Logger)
 	go p.serve()

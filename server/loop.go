@@ -63,6 +63,8 @@ func (w *worker) serve(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 		case m.Type == wire.TypeDn:
 			err = w.checkoutDone()
 		case m.Type == wire.TypeCancel: // its call had ended already
+		case m.Type == wire.TypeLane && w.laneable:
+			err = w.takeLane()
 		default:
 			return wire.ExitRetired, "the client sent " + m.Type.String()
 		}
@@ -116,9 +118,10 @@ func (w *worker) greet(kind wire.Kind, setup *wire.SetupError) (wire.ExitReason,
 		return wire.ExitRetired, "the client did not begin with a hello of this version", false
 	}
 	w.conn.SetMaxOut(min(m.Hello.MaxMessage, w.config.Limits.MaxMessage))
+	layout := w.offerLane(m.Hello.Lane)
 	w.reply = wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version,
 		MaxMessage: w.config.Limits.MaxMessage, Name: w.svc.name, Pid: w.config.Pid, Number: w.config.Number,
-		Hook: w.svc.hooks.CheckoutDone != nil, Grace: w.config.Limits.CancelGrace, Setup: setup, Build: w.config.Build}}
+		Hook: w.svc.hooks.CheckoutDone != nil, Grace: w.config.Limits.CancelGrace, Setup: setup, Build: w.config.Build, Lane: layout}}
 	if err := w.conn.Write(&w.reply); err != nil {
 		return wire.ExitRetired, "", false
 	}
@@ -277,7 +280,7 @@ func (w *worker) checkoutDone() error {
 func (w *worker) cancelAll() {
 	w.stop()
 	w.watch.cancelRunning()
-	w.sock.Interrupt()
+	w.wakeup()
 }
 
 // watchAfter is how long a handler runs before a goroutine begins to read the connection beside it.

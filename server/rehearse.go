@@ -43,7 +43,7 @@ func rehearse(config workerConfig) {
 	svc := &Service{handlers: map[string]handler{}}
 	Handle(svc, rehearsed, func(_ context.Context, s string) (string, error) { return s, nil })
 	w := newWorker(svc, config, scoreboard.Local())
-	w.sock = sock
+	w.use(sock)
 	w.serve(wire.Binary, nil)
 	w.watch.timer.Stop()
 	w.stop()

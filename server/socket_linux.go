@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -48,6 +49,9 @@ type socket struct {
 	told    bool          // by Arrived
 	yielded int64
 	shared  int64 // until then others have work, as a yield has found: the garbage collector, most likely
+
+	interrupted atomic.Bool
+	rights      *rights // nil unless a descriptor may come
 }
 
 // newSocket makes all of it that can be made before there is a connection.
@@ -98,9 +102,28 @@ func (s *socket) Close() error {
 
 // Read reads what is there, and waits for it if need be.
 func (s *socket) Read(p []byte) (int, error) {
+	s.makeWay()
+	n, err := s.await(p)
+	s.note(scoreboard.Now())
+	return n, err
+}
+
+// makeWay lets others run from time to time.
+func (s *socket) makeWay() {
 	if s.arrived < s.shared || s.arrived-s.yielded > int64(yieldEvery) {
 		s.yield()
 	}
+}
+
+// note notes that something has arrived.
+func (s *socket) note(now int64) {
+	last := s.arrived
+	s.arrived, s.told = now, false
+	s.average += (min(time.Duration(now-last), rawWait) - s.average) / averageOf // one pause alone changes nothing
+}
+
+// await waits until there is something to read, and reads it.
+func (s *socket) await(p []byte) (int, error) {
 	n, err := 0, unix.EAGAIN
 	if s.average <= parkAbove && s.arrived >= s.shared {
 		n, err = s.recv(p, 0)
@@ -112,9 +135,6 @@ func (s *socket) Read(p []byte) (int, error) {
 		}
 		n, err = s.recv(p, unix.MSG_DONTWAIT)
 	}
-	last := s.arrived
-	s.arrived, s.told = scoreboard.Now(), false
-	s.average += (min(time.Duration(s.arrived-last), rawWait) - s.average) / averageOf // one pause alone changes nothing
 	if err != 0 {
 		return 0, os.NewSyscallError("recvfrom", err)
 	}
@@ -159,6 +179,9 @@ func (s *socket) Arrived() int64 {
 
 // recv is recvfrom(2) behind the scheduler's back. The socket's timeout, or MSG_DONTWAIT, keeps it short.
 func (s *socket) recv(p []byte, flags int) (int, syscall.Errno) {
+	if s.rights != nil {
+		return s.rights.recv(s.fd, p, flags)
+	}
 	n, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
 		uintptr(len(p)), uintptr(flags), 0, 0)
 	if err != 0 {
@@ -203,5 +226,14 @@ func (s *socket) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-func (s *socket) Interrupt() { s.epoll.SetReadDeadline(time.Unix(1, 0)) }
-func (s *socket) Resume()    { s.epoll.SetReadDeadline(time.Time{}) }
+// Interrupt implements transport.
+func (s *socket) Interrupt() {
+	s.interrupted.Store(true)
+	s.epoll.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Resume implements transport.
+func (s *socket) Resume() {
+	s.interrupted.Store(false)
+	s.epoll.SetReadDeadline(time.Time{})
+}

@@ -50,13 +50,15 @@ type worker struct {
 	// died ends the worker as its command has ended. It does not return.
 	died func(detail string, how *os.ProcessState)
 
-	sock  transport
-	conn  *wire.Conn
-	watch watch
-	free  *time.Timer // gives memory back; nil before the first large message
-	reply wire.Message
-	vals  [1]any
-	panic bool // the last hook or handler panicked
+	sock     transport
+	laneable bool   // the client may offer shared memory
+	wakeup   func() // interrupts sock
+	conn     *wire.Conn
+	watch    watch
+	free     *time.Timer // gives memory back; nil before the first large message
+	reply    wire.Message
+	vals     [1]any
+	panic    bool // the last hook or handler panicked
 }
 
 // newWorker makes a worker of the service. It may not serve before setup.
@@ -80,6 +82,9 @@ func newWorker(svc *Service, config workerConfig, slot *scoreboard.Slot) *worker
 	w.watch.start(w)
 	return w
 }
+
+// use gives the worker its connection. Whatever it is switched to later, t is what interrupts a wait for it.
+func (w *worker) use(t transport) { w.sock, w.wakeup = t, t.Interrupt }
 
 // setup runs the Setup hook. late is called, from another goroutine, if it takes too long.
 func (w *worker) setup(late func(*wire.SetupError)) *wire.SetupError {

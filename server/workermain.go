@@ -52,7 +52,7 @@ func workerMain() {
 	if err != nil {
 		fail(err)
 	}
-	w.sock = sock
+	w.use(sock)
 	tell := setupErr == nil
 	switch {
 	case setupErr != nil:

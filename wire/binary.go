@@ -202,7 +202,7 @@ func parseBody(m *Message) error {
 			return &ProtocolError{Message: "the body of hello is not a hello", Err: err}
 		}
 		m.body = nil
-	case TypeDn, TypeAck, TypeCancel:
+	case TypeDn, TypeAck, TypeCancel, TypeLane:
 		if len(m.body) != 0 {
 			return violation("%s carries a body", m.Type)
 		}

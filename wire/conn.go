@@ -87,6 +87,12 @@ func (c *Conn) SetMaxOut(n int64) {
 	}
 }
 
+// Switch continues the connection on another stream. What was read from the old one and not yet parsed is lost: see Buffered.
+// No Read or Write may be running.
+func (c *Conn) Switch(rw io.ReadWriter) {
+	c.rw, c.from, c.to = rw, 0, 0
+}
+
 // Buffered returns how many bytes were read from the stream and not yet parsed.
 func (c *Conn) Buffered() int { return c.to - c.from }
 

@@ -32,10 +32,14 @@ const (
 	TypeDn     Type = 5 // client: the checkout was released
 	TypeAck    Type = 6 // worker: CheckoutDone has run (binary wire only)
 	TypeCancel Type = 7 // client: the running call's context ended (binary wire only)
+	TypeLane   Type = 8 // client: the memory that both will use instead of the socket; worker: whether they do (binary wire only)
 )
 
+// LaneLayout is the layout of shared memory that this version knows.
+const LaneLayout = 1
+
 var typeNames = [...]string{TypeHello: "hello", TypeDo: "do", TypeOK: "ok", TypeEr: "er",
-	TypeDn: "dn", TypeAck: "ack", TypeCancel: "cancel"}
+	TypeDn: "dn", TypeAck: "ack", TypeCancel: "cancel", TypeLane: "lane"}
 
 // String returns the type's name as PROTOCOL.md writes it.
 func (t Type) String() string {
@@ -164,6 +168,8 @@ type Hello struct {
 	// Grace is how long the worker gives a cancelled handler to return, before its client may have it killed.
 	Grace time.Duration `cbor:"9,keyasint,omitempty"`
 	Build string        `cbor:"8,keyasint,omitempty"` // the sender's build id, to tell two versions of a program apart
+	// Lane is the layout of shared memory that the sender can use instead of the socket; 0 is none. PROTOCOL.md describes 1.
+	Lane uint8 `cbor:"10,keyasint,omitempty"`
 }
 
 // valid returns h with what isn't UTF-8 in it replaced, so that a worker can always say why its setup failed.

@@ -18,8 +18,8 @@
 //
 //	0    tail    how many bytes it has written, ever. Only this side stores it.
 //	8    look    how long the worker is to look for the next request before it sleeps. Only the app stores it. See look.go.
-//	128  head    how many bytes it has read, ever, and so given back to the peer as room: by quarters of the ring, so that
-//	             most messages don't touch it. Only this side stores it.
+//	128  head    how many bytes it has read, ever, and so given back to the peer as room. Only this side stores it. A peer that
+//	             waits for room is woken by quarters of the ring.
 //	256  asleep  1 while it sleeps because there is nothing to read. It stores 1, and both store 0.
 //	384  full    1 while it sleeps because there is no room to write. It stores 1, and both store 0.
 //

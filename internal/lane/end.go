@@ -23,6 +23,7 @@ type End struct {
 	in   source
 	out  sink
 	look look
+	mark uint64 // how much was written when the last call began
 
 	rang  atomic.Bool   // by Write, since Read last asked
 	rings atomic.Uint64 // see Counters
@@ -110,6 +111,9 @@ func (e *End) Write(p []byte) (int, error) {
 	runtime.KeepAlive(e)
 	return done, nil
 }
+
+// Close closes the memory; see there.
+func (e *End) Close() error { return e.mem.Close() }
 
 // failed returns what to tell the caller of err: Close makes the words zeros, which look corrupt.
 func (e *End) failed(err error) error {

@@ -65,7 +65,7 @@ type look struct {
 	resting  int // calls to go
 	rest     int // how many there will be the next time
 	longRest int // and if it is for being late
-	counters Counters
+	counts   counts
 }
 
 // Counters tell how a lane was used.
@@ -74,6 +74,11 @@ type Counters struct {
 	Misses uint64 // looks in vain
 	Bells  uint64 // rung by this end
 }
+
+// counts are Counters that anybody may look at, and only the reader changes.
+type counts struct{ hits, misses atomic.Uint64 }
+
+func count(n *atomic.Uint64) { n.Store(n.Load() + 1) }
 
 func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 	l.now, l.word, l.app = now, word, app
@@ -85,6 +90,7 @@ func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 // calls and checkouts the whole pool has in use. No Read may be running.
 func (e *End) Begin(now int64, callers int) {
 	l := &e.look
+	e.mark = e.out.tail
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
 	l.begun, l.seen, l.budget = now, 0, 0
 	l.yield = 2*callers > l.cores
@@ -131,11 +137,9 @@ func (l *look) came(late int64) {
 	l.late, l.misses, l.resting, l.longRest = 0, 0, l.longRest, min(2*l.longRest, lastLongRest)
 }
 
-// Counters returns what the end has counted. No Read may be running.
+// Counters returns what the end has counted.
 func (e *End) Counters() Counters {
-	c := e.look.counters
-	c.Bells = e.rings.Load()
-	return c
+	return Counters{Hits: e.look.counts.hits.Load(), Misses: e.look.counts.misses.Load(), Bells: e.rings.Load()}
 }
 
 // forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. rang says whether the peer
@@ -183,11 +187,11 @@ func (l *look) read() (d int64, yield bool) {
 func (l *look) looked(at int64, hit bool) {
 	l.seen = max(l.seen, at)
 	if hit {
-		l.counters.Hits++
+		count(&l.counts.hits)
 		l.misses, l.rest = 0, firstRest
 		return
 	}
-	l.counters.Misses++
+	count(&l.counts.misses)
 	if !l.expected {
 		return
 	}

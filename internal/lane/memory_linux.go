@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Supported says whether this system has such memory.
+const Supported = true
+
 const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
 // Create makes the memory, with rings of the given size: a power of two from MinRing to MaxRing. Pages are taken from the

@@ -8,6 +8,9 @@ import (
 	"runtime"
 )
 
+// Supported says whether this system has such memory.
+const Supported = false
+
 // Create returns an error that is errors.ErrUnsupported: this system has no memory that can be sealed.
 func Create(ring int) (*Memory, error) {
 	if err := checkRing(ring); err != nil {

@@ -13,7 +13,7 @@ var ErrCorrupt = errors.New("the peer has corrupted the shared memory")
 type source struct {
 	ring      []byte
 	head      uint64 // read so far
-	published uint64 // the head that the peer knows
+	published uint64 // the head of which the peer was last told, if it waits for room
 	tail      uint64 // the peer's, as it was last loaded and found good
 	burst     bool   // so much came at once that more is likely to follow
 
@@ -50,11 +50,11 @@ func (s *source) take(p []byte) (n int, ring bool) {
 		n += copy(p[n:], s.ring)
 	}
 	s.head += uint64(n)
+	s.sharedHead.Store(s.head)
 	if s.head-s.published < uint64(len(s.ring)/4) {
 		return n, false
 	}
 	s.published = s.head
-	s.sharedHead.Store(s.head)
 	return n, s.full.Load() != 0 && s.full.Swap(0) != 0
 }
 
