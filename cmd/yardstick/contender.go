@@ -52,6 +52,7 @@ func (c contender) measure(ctx context.Context, l load) (values, error) {
 // Names of the contenders that goals are about.
 const (
 	nameBullpen    = "bullpen"
+	nameSocket     = "bullpen, socket only"
 	nameRaw        = "raw socket, raw-recv worker"
 	namePoller     = "raw socket, netpoller"
 	nameBlocking   = "raw socket, blocking read"
@@ -67,6 +68,7 @@ const (
 func contenders(interpreters []contender) []contender {
 	all := []contender{
 		{name: nameBullpen, kind: ours, start: startBullpen},
+		{name: nameSocket, kind: ours, start: startSocket},
 		rawContender(nameRaw, rawSpec),
 		rawContender(namePoller, pollerSpec),
 		{name: nameNetRPC, kind: peer, start: startNetRPC},

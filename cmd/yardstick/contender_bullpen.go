@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/pool"
@@ -21,14 +22,22 @@ type bullpenFleet struct {
 
 func startBullpen(workers int) (fleet, error) { return newBullpen(workers) }
 
+// startSocket is startBullpen without shared memory.
+func startSocket(workers int) (fleet, error) {
+	return newFleet(workers, pool.Config{SharedMemory: -1})
+}
+
 // newBullpen starts a pool of that many workers and waits until all are there.
-func newBullpen(workers int) (*bullpenFleet, error) {
+func newBullpen(workers int) (*bullpenFleet, error) { return newFleet(workers, pool.Config{}) }
+
+func newFleet(workers int, c pool.Config) (*bullpenFleet, error) {
 	srv, err := forkserver.Start(context.Background(), echo.Service, forkserver.Config{})
 	if err != nil {
 		return nil, err
 	}
 	f := &bullpenFleet{srv: srv}
-	if f.pool, err = pool.New(srv, pool.Config{MinWorkers: workers, MaxWorkers: workers}); err != nil {
+	c.MinWorkers, c.MaxWorkers = workers, workers
+	if f.pool, err = pool.New(srv, c); err != nil {
 		srv.Close()
 		return nil, err
 	}
@@ -65,13 +74,13 @@ func (f *bullpenFleet) release() {
 
 func (f *bullpenFleet) caller(_ int, l load) (caller, error) {
 	if !l.held {
-		return bullpenCaller{f.pool, func() {}}, nil
+		return bullpenCaller{f.pool, func() {}, l.work}, nil
 	}
 	co, err := f.pool.Checkout(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	return bullpenCaller{co, co.Release}, nil
+	return bullpenCaller{co, co.Release, l.work}, nil
 }
 
 func (f *bullpenFleet) pids() []int { return append([]int{f.srv.Pid()}, f.workers...) }
@@ -86,9 +95,13 @@ func (f *bullpenFleet) close() {
 type bullpenCaller struct {
 	c       wire.Caller
 	release func()
+	work    time.Duration
 }
 
 func (c bullpenCaller) echo(s string) (string, error) {
+	if c.work > 0 {
+		return echo.Busy.Call(context.Background(), c.c, s, c.work)
+	}
 	return echo.String.Call(context.Background(), c.c, s)
 }
 

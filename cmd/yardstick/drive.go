@@ -14,6 +14,10 @@ type load struct {
 	held bool
 	// size is the number of bytes to echo; 0 is the string "hello".
 	size int
+	// work is how long each handler keeps its processor busy. Only bullpen knows it.
+	work time.Duration
+	// hogs is how many processes keep a core each busy meanwhile.
+	hogs int
 	// every is how often each caller calls; 0 is as fast as it can.
 	every    time.Duration
 	duration time.Duration
@@ -35,6 +39,11 @@ func drive(f fleet, l load) (values, error) {
 	if err := together(all, (*driver).warmUp); err != nil {
 		return nil, err
 	}
+	stop, err := startHogs(l.hogs)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
 	used := newCPUMeter(f.pids())
 	start := time.Now()
 	for _, d := range all {

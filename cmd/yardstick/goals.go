@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// goal is a row of issue 4: what bullpen is to reach, as a ratio in one run or as a figure.
+// goal is what bullpen is to reach, as a ratio in one run or as a figure.
 type goal struct {
 	what   string
 	of     key
@@ -19,15 +19,16 @@ type goal struct {
 func goals() []goal {
 	in := func(scenario, contender string) key { return key{scenario, contender} }
 	ours := func(scenario string) key { return key{scenario, nameBullpen} }
+	socket := func(scenario string) key { return key{scenario, nameSocket} }
 	mib1, mib16 := echoName(1<<20), echoName(16<<20)
-	return []goal{
-		{what: "one caller: p50 / raw socket with the netpoller", of: ours(oneCaller), metric: p50, against: in(oneCaller, namePoller), most: 1},
-		{what: "one caller: calls/s / go-plugin gRPC", of: ours(oneCaller), metric: rate, against: in(oneCaller, namePluginGRPC), least: 6},
-		{what: "8 callers: calls/s / raw-recv", of: ours(eightCallers), metric: rate, against: in(eightCallers, nameRaw), least: 0.9},
-		{what: "8 callers: calls/s / go-plugin gRPC", of: ours(eightCallers), metric: rate, against: in(eightCallers, namePluginGRPC), least: 9},
-		{what: "8 callers: calls/s / ttrpc", of: ours(eightCallers), metric: rate, against: in(eightCallers, nameTTRPC), least: 3.5},
-		{what: "64 callers: calls/s / raw-recv", of: ours(manyCallers), metric: rate, against: in(manyCallers, nameRaw), least: 0.9},
-		{what: "64 callers: calls/s / net/rpc", of: ours(manyCallers), metric: rate, against: in(manyCallers, nameNetRPC), least: 1.15},
+	return append(laneGoals(), []goal{
+		{what: "socket, one caller: p50 / raw socket with the netpoller", of: socket(oneCaller), metric: p50, against: in(oneCaller, namePoller), most: 1},
+		{what: "socket, one caller: calls/s / go-plugin gRPC", of: socket(oneCaller), metric: rate, against: in(oneCaller, namePluginGRPC), least: 6},
+		{what: "socket, 8 callers: calls/s / raw-recv", of: socket(eightCallers), metric: rate, against: in(eightCallers, nameRaw), least: 0.9},
+		{what: "socket, 8 callers: calls/s / go-plugin gRPC", of: socket(eightCallers), metric: rate, against: in(eightCallers, namePluginGRPC), least: 9},
+		{what: "socket, 8 callers: calls/s / ttrpc", of: socket(eightCallers), metric: rate, against: in(eightCallers, nameTTRPC), least: 3.5},
+		{what: "socket, 64 callers: calls/s / raw-recv", of: socket(manyCallers), metric: rate, against: in(manyCallers, nameRaw), least: 0.9},
+		{what: "socket, 64 callers: calls/s / net/rpc", of: socket(manyCallers), metric: rate, against: in(manyCallers, nameNetRPC), least: 1.15},
 		{what: "GC in a worker, 1 caller: median ms", of: ours(pausesOne), metric: gcMedian, most: 2},
 		{what: "GC in a worker, 8 callers: median ms", of: ours(pausesEight), metric: gcMedian, most: 2},
 		{what: "timer in a worker, 1 caller: median ms late", of: ours(pausesOne), metric: timeMedian, most: 2},
@@ -36,10 +37,10 @@ func goals() []goal {
 		{what: "GC, 8 callers: worst / ordinary blocking read", of: ours(pausesEight), metric: gcWorst, against: in(pausesEight, nameBlocking), most: 1},
 		{what: "timer, 1 caller: worst / ordinary blocking read", of: ours(pausesOne), metric: timeWorst, against: in(pausesOne, nameBlocking), most: 1},
 		{what: "timer, 8 callers: worst / ordinary blocking read", of: ours(pausesEight), metric: timeWorst, against: in(pausesEight, nameBlocking), most: 1},
-		{what: "echo of 1 MiB: GiB/s / raw stream, netpoller", of: ours(mib1), metric: throughput, against: in(mib1, namePoller), least: 0.9},
-		{what: "echo of 1 MiB: GiB/s / raw stream, raw-recv", of: ours(mib1), metric: throughput, against: in(mib1, nameRaw), least: 0.9},
-		{what: "echo of 16 MiB: GiB/s / raw stream, netpoller", of: ours(mib16), metric: throughput, against: in(mib16, namePoller), least: 0.9},
-		{what: "echo of 16 MiB: GiB/s / raw stream, raw-recv", of: ours(mib16), metric: throughput, against: in(mib16, nameRaw), least: 0.9},
+		{what: "socket, echo of 1 MiB: GiB/s / raw stream, netpoller", of: socket(mib1), metric: throughput, against: in(mib1, namePoller), least: 0.9},
+		{what: "socket, echo of 1 MiB: GiB/s / raw stream, raw-recv", of: socket(mib1), metric: throughput, against: in(mib1, nameRaw), least: 0.9},
+		{what: "socket, echo of 16 MiB: GiB/s / raw stream, netpoller", of: socket(mib16), metric: throughput, against: in(mib16, namePoller), least: 0.9},
+		{what: "socket, echo of 16 MiB: GiB/s / raw stream, raw-recv", of: socket(mib16), metric: throughput, against: in(mib16, nameRaw), least: 0.9},
 		{what: "memory of large calls kept by the worker, %", of: in(largeMemory, inWorker), metric: kept, most: 10},
 		{what: "memory of large calls kept by the app, %", of: in(largeMemory, inApp), metric: kept, most: 10},
 		{what: "first call, connected ahead / bare SCM_RIGHTS", of: in(handOver, bullpenAhead), metric: p50, against: in(handOver, bareHandOver), most: 0.8},
@@ -59,7 +60,7 @@ func goals() []goal {
 		// So many processes that take turns cost the kernel more; that is what the raw ones show.
 		{what: "many workers, all in use: cost / raw-recv workers and a channel", of: in(scaleUp, crowdAll), metric: perCall, against: in(scaleUp, rawMany), most: 1.3},
 		{what: "many idle workers: CPU ms/s", of: in(scaleUp, crowdIdle), metric: idleCPU, most: 1},
-	}
+	}...)
 }
 
 // verdict is how a goal was met.

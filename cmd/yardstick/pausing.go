@@ -25,15 +25,18 @@ func (p *plan) pauses(name string, callers int) scenario {
 	}
 	return scenario{name: name, title: title, metrics: []metric{gcMedian, gcWorst, timeMedian, timeWorst, rate},
 		steps: []step{
-			{contender: nameBullpen, kind: ours, run: func(ctx context.Context) (values, error) { return bullpenPauses(ctx, l) }},
+			{contender: nameBullpen, kind: ours, run: func(ctx context.Context) (values, error) { return bullpenPauses(ctx, l, pool.Config{}) }},
+			{contender: nameSocket, kind: ours, run: func(ctx context.Context) (values, error) {
+				return bullpenPauses(ctx, l, pool.Config{SharedMemory: -1})
+			}},
 			row(nameBlocking, blockingSpec),
 			row(namePoller, pollerSpec),
 			row(nameRaw, rawSpec),
 		}}
 }
 
-func bullpenPauses(ctx context.Context, l load) (values, error) {
-	f, err := newBullpen(l.workers)
+func bullpenPauses(ctx context.Context, l load, c pool.Config) (values, error) {
+	f, err := newFleet(l.workers, c)
 	if err != nil {
 		return nil, err
 	}

@@ -199,12 +199,17 @@ func (p *plan) idleCrowd(ctx context.Context, c crowd) (values, error) {
 		return nil, err
 	}
 	f.release()
+	return p.idle(f.pids())
+}
+
+// idle measures what processes take that have nothing to do any more.
+func (p *plan) idle(pids []int) (values, error) {
 	time.Sleep(time.Second) // what was done has to come to rest
-	asleep, err := switches(f.pids())
+	asleep, err := switches(pids)
 	if err != nil {
 		return nil, err
 	}
-	used := newCPUMeter(f.pids())
+	used := newCPUMeter(pids)
 	begin := time.Now()
 	time.Sleep(max(p.duration, 2*time.Second)) // what it takes meanwhile is measured
 	took := time.Since(begin).Seconds()
@@ -212,6 +217,6 @@ func (p *plan) idleCrowd(ctx context.Context, c crowd) (values, error) {
 	if err != nil {
 		return nil, err
 	}
-	woken, err := switches(f.pids())
+	woken, err := switches(pids)
 	return values{idleCPU: float64(spent) / 1e6 / took, wakeups: (woken - asleep) / took}, err
 }

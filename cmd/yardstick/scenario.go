@@ -69,6 +69,7 @@ const (
 func (p *plan) scenarios() []scenario {
 	all := p.calls()
 	all = append(all, p.payloads()...)
+	all = append(all, p.lanes()...)
 	all = append(all, p.handOver(), p.coldStart(), p.eightAtOnce(), p.idleMemory(), p.largeMemory(),
 		p.checkout(), p.checkoutMany(), p.pauses(pausesOne, 1), p.pauses(pausesEight, 8), p.allocations(), p.scaleUp())
 	for i, s := range all {

@@ -5,6 +5,7 @@ package echo
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -18,6 +19,12 @@ var Service = server.NewService("yardstick", server.Hooks{})
 var (
 	// String returns its argument.
 	String = server.Handle(Service, "echo", func(_ context.Context, s string) (string, error) { return s, nil })
+	// Busy takes some processor time, and returns its argument.
+	Busy = server.Handle2(Service, "busy", func(_ context.Context, s string, d time.Duration) (string, error) {
+		for begin := time.Now(); time.Since(begin) < d; {
+		}
+		return s, nil
+	})
 	// Bytes returns its argument.
 	Bytes = server.Handle(Service, "echo bytes", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
 	// Mallocs returns how many objects the worker has allocated so far.
