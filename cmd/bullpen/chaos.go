@@ -54,6 +54,7 @@ It ends with a table, and with exit status 1 if anything is not 0 that must be, 
 	cmd.Flags().IntVar(&recycles, "recycles", 0, "only replace so many workers (default 0: all faults)")
 	cmd.Flags().IntVar(&c.Workers, "workers", 8, "how many workers there are")
 	cmd.Flags().IntVar(&c.Callers, "callers", 64, "how many callers there are")
+	cmd.Flags().IntVar(&c.SharedMemory, "shared-memory", 0, "bytes that a worker may share with the app (default the pool's; negative: none)")
 	cmd.Flags().Uint64Var(&c.Seed, "seed", 0, "repeats the faults of a run (default random)")
 	return cmd
 }

@@ -99,7 +99,7 @@ func (r *chaosState) pools(p chaosPhase) (shares []chaosShare, err error) {
 		configs = configs[:3]
 	}
 	for _, c := range configs {
-		c.config.MaxWorkers = c.workers
+		c.config.MaxWorkers, c.config.SharedMemory = c.workers, r.SharedMemory
 		w, err := pool.New(c.dialer, c.config)
 		if err != nil {
 			return nil, err
@@ -142,7 +142,7 @@ func (r *chaosState) phase(ctx context.Context, number int, p chaosPhase) error 
 			cancel()
 		}
 		r.report.closed(time.Since(begin))
-		r.report.recycled(s.pool.Stat())
+		r.report.pool(s.pool.Stat())
 	}
 	return errors.Join(err, context.Cause(ctx))
 }

@@ -28,6 +28,7 @@ type chaosReport struct {
 	mu       sync.Mutex // guards all below
 	now      string     // the phase
 	recycles int64
+	looks    int64
 	close    time.Duration // the longest Close
 	died     time.Duration // the longest time that a process lived after its app
 	servers  map[string]*chaosServerCensus
@@ -58,11 +59,12 @@ func (p *chaosReport) closed(d time.Duration) {
 	p.close = max(p.close, d)
 }
 
-// recycled notes how many workers a pool has replaced after their checkouts.
-func (p *chaosReport) recycled(s *pool.Stat) {
+// pool notes how many workers a pool has replaced after their checkouts, and how often it has looked into shared memory.
+func (p *chaosReport) pool(s *pool.Stat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.recycles += s.Ends["max checkouts"]
+	p.looks += s.Looks
 }
 
 // outlived notes how long after its app the last process ended.
@@ -189,7 +191,7 @@ func (p *chaosReport) rows() []chaosRow {
 	mib := func(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
 	ms := func(d time.Duration) string { return fmt.Sprintf("%d ms", d.Milliseconds()) }
 	rows := []chaosRow{
-		{name: "calls", value: fmt.Sprint(l.calls), note: fmt.Sprintf("%d faults, %d recycles", chaosSum(l.faults), p.recycles)},
+		{name: "calls", value: fmt.Sprint(l.calls), note: fmt.Sprintf("%d faults, %d recycles, %d looks into shared memory", chaosSum(l.faults), p.recycles, p.looks)},
 		zero("wrong", l.found.wrong, "results that belong to another call, or to none"),
 		zero("doubled", l.found.doubled, "calls that ran twice, or ran though their error denies it"),
 		zero("late", l.found.late, fmt.Sprintf("worst: %s after a deadline; %s are allowed%s", ms(l.found.own), ms(chaosBound), l.stalledNote())),

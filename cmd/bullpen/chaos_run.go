@@ -21,7 +21,9 @@ type chaosConfig struct {
 	Workers  int
 	Callers  int
 	Seed     uint64
-	Out      io.Writer
+
+	SharedMemory int // of pools
+	Out          io.Writer
 }
 
 // chaosState is a run.
