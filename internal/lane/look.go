@@ -43,7 +43,8 @@ const (
 	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
 )
 
-// look is what an end knows of when to look. All of it belongs to the goroutine that reads, and to Begin and Served.
+// look is what an end knows of when to look. It belongs to the goroutine that reads, and to Begin and Served; one that writes
+// reads yield.
 type look struct {
 	now   func() int64
 	word  *atomic.Uint32 // the app's
@@ -82,9 +83,12 @@ func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 }
 
 // Begin tells the app's end that a call begins, before it is written. now is the time by the end's clock, and callers is how many
-// calls and checkouts the whole pool has in use. No Read may be running.
+// calls and checkouts the whole pool has in use. No Read and no Write may be running. It does nothing on the worker's end.
 func (e *End) Begin(now int64, callers int) {
 	l := &e.look
+	if !l.app {
+		return
+	}
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
 	l.begun, l.seen, l.budget = now, 0, 0
 	l.yield = 2*callers > l.cores
@@ -107,12 +111,16 @@ func (e *End) Begin(now int64, callers int) {
 		l.told = word
 		l.word.Store(word)
 	}
+	runtime.KeepAlive(e)
 }
 
 // Served tells the app's end that the reply to the call that Begin has begun was read. run is how long the worker says that it
-// has served the call.
+// has served the call. It does nothing on the worker's end.
 func (e *End) Served(run time.Duration) {
 	l := &e.look
+	if !l.app {
+		return
+	}
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
@@ -143,7 +151,7 @@ func (e *End) Counters() Counters {
 func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
 	d, yield = l.budget, l.yield
 	if !l.app {
-		d, yield = l.read()
+		d, yield = l.hear()
 	}
 	l.budget = 0
 	l.expected = d > 0
@@ -165,7 +173,7 @@ func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
 func (l *look) forRoom(ring int) (d int64, yield bool) {
 	yield = l.yield
 	if !l.app {
-		_, yield = l.read()
+		_, yield = l.hear()
 	}
 	return copying(ring), yield
 }
@@ -173,8 +181,8 @@ func (l *look) forRoom(ring int) (d int64, yield bool) {
 // copying is how long it may take to copy a quarter of a ring, in ns.
 func copying(ring int) int64 { return min(int64(ring/4/4), maxLook) }
 
-// read reads what the app has told the worker.
-func (l *look) read() (d int64, yield bool) {
+// hear returns what the app has told the worker.
+func (l *look) hear() (d int64, yield bool) {
 	word := l.word.Load()
 	return min(int64(word&^yieldFlag), maxLook), word&yieldFlag != 0
 }

@@ -68,8 +68,8 @@ func pass(t *testing.T, from, to *lane.End, write bool) {
 	}
 }
 
-// call makes n calls, each so long after the last one, and each served for so long as the worker says. It returns how many looks there
-// were.
+// call makes n calls, each so long after the last one, and each served for so long as the worker says. It returns how many
+// looks there were.
 func (c *calls) call(n, callers int, gap, served time.Duration) (hits, misses int) {
 	c.t.Helper()
 	before := c.app.Counters()
