@@ -11,7 +11,8 @@ import (
 //
 //   - Nobody looks unless the averages of the time that a call is served and of the gap until the next one are both below quick.
 //   - With few callers, of whom each can have a core and its worker one too, both look in a loop with a pause instruction, for
-//     twice the average that they wait for, and a little more if the peer must first be woken.
+//     twice the average that they wait for, and a little more if the peer must first be woken. In the second half of it they offer
+//     the core now and then, because the peer may be waiting for this very one.
 //   - With more callers a side that looks takes the core from the one that it waits for. So it gives the core away and looks
 //     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these.
 //   - When lookMisses looks in a row were in vain, nobody looks for some calls: for firstRest, and for twice as many each time up
@@ -60,7 +61,7 @@ type look struct {
 	expected    bool  // the look was allowed by budget, and is to be learned from
 	told        uint32
 
-	late int64 // average in ns, of replies to calls by which a core was given away
+	late int64 // average in ns, of replies to calls for which both sides looked
 
 	misses   int // in a row
 	resting  int // calls to go
@@ -124,7 +125,7 @@ func (e *End) Served(run time.Duration) {
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
-	if l.told == yieldFlag|uint32(workLook) {
+	if l.told&^yieldFlag != 0 {
 		l.came(l.replied - l.begun - r)
 	}
 }
@@ -216,8 +217,11 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
+		overdue := end != 0 && at > end-d/2
 		for i := range rounds {
 			switch {
+			case !yield && overdue && i == 0:
+				yieldCore()
 			case !yield:
 				pause()
 			case l.app && i%4 != 3:
@@ -226,7 +230,7 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 				yieldCore()
 			}
 			if ok, err := ready(); ok || err != nil {
-				if yield && l.app {
+				if l.app && (yield || overdue) {
 					at = l.now()
 				}
 				return at, ok, err
