@@ -81,6 +81,10 @@ func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 	l.now, l.word, l.app = now, word, app
 	l.cores = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	l.served, l.gap, l.rest, l.longRest = slow, slow, firstRest, firstLongRest
+	if l.yield = l.cores < 2; l.yield && app {
+		l.told = yieldFlag
+		word.Store(l.told)
+	}
 }
 
 // Begin tells the app's end that a call begins, before it is written. now is the time by the end's clock, and callers is how many
