@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
+	"unsafe"
 )
 
 // Read reads the next message into m. It returns io.EOF at the end of a stream between two messages,
@@ -75,7 +77,7 @@ func (c *Conn) need(n int) error {
 // needOwn reads a large frame of n bytes into memory that nothing else uses.
 func (c *Conn) needOwn(n int) error {
 	if len(c.in)-c.from != n || c.from != 0 { // not begun by a Read that timed out
-		own := make([]byte, n)
+		own := unzeroed(n)
 		have := c.to - c.from
 		if have > n { // the frame is whole, and the next one has begun
 			copy(own, c.in[c.from:])
@@ -87,6 +89,15 @@ func (c *Conn) needOwn(n int) error {
 		c.in, c.from = own, 0
 	}
 	return c.fill(n)
+}
+
+// unzeroed returns n bytes that hold anything, for somebody who fills all of them. Zeros would cost a large message as much as
+// a copy of it does. A strings.Builder leaves what it grows by as it is; if that should change, this is only slower.
+func unzeroed(n int) []byte {
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteByte(0) // an empty string may point anywhere
+	return unsafe.Slice(unsafe.StringData(b.String()), n)
 }
 
 // give hands a large frame's memory over to whoever decodes it, and begins a new buffer.

@@ -3,7 +3,10 @@ package lane_test
 import (
 	"encoding/binary"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,6 +64,51 @@ func BenchmarkCallers(b *testing.B) {
 	}
 }
 
+// BenchmarkPaced has a call every 2 ms: what counts is the CPU that it takes.
+func BenchmarkPaced(b *testing.B) {
+	for _, ring := range []int{0, lane.DefaultRing} {
+		b.Run(way(ring), func(b *testing.B) {
+			p := start(b, "serve", ring)
+			m := message(60)
+			binary.LittleEndian.PutUint32(m[4:], 0)
+			buf := make([]byte, len(m))
+			tick := time.NewTicker(2 * time.Millisecond)
+			defer tick.Stop()
+			before := cpu(b, p)
+			for range b.N {
+				<-tick.C
+				if err := call(p, m, buf, 1, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpu(b, p)-before)/float64(b.N), "cpu-ns/op")
+			reportCounters(b, p)
+		})
+	}
+}
+
+// cpu returns how many ns of CPU this process and the others have taken.
+func cpu(b *testing.B, others ...*process) (sum int64) {
+	b.Helper()
+	pids := []int{os.Getpid()}
+	for _, p := range others {
+		pids = append(pids, p.Process.Pid)
+	}
+	for _, pid := range pids {
+		threads, err := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/schedstat")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, name := range threads {
+			text, _ := os.ReadFile(name) // a thread may have ended
+			first, _, _ := strings.Cut(string(text), " ")
+			ns, _ := strconv.ParseInt(first, 10, 64)
+			sum += ns
+		}
+	}
+	return sum
+}
+
 func share8(b *testing.B, handler time.Duration, callers, ring int) {
 	workers := make(chan *process, 8)
 	var started []*process
@@ -73,6 +121,7 @@ func share8(b *testing.B, handler time.Duration, callers, ring int) {
 	took.h = hdrhistogram.New(1, int64(time.Minute), 2)
 	left := atomic.Int64{}
 	left.Store(int64(b.N))
+	before := cpu(b, started...)
 	b.ResetTimer()
 	var all sync.WaitGroup
 	for range callers {
@@ -93,6 +142,7 @@ func share8(b *testing.B, handler time.Duration, callers, ring int) {
 		})
 	}
 	all.Wait()
+	b.ReportMetric(float64(cpu(b, started...)-before)/float64(b.N), "cpu-ns/op")
 	b.ReportMetric(float64(took.h.ValueAtQuantile(50))/1e3, "p50-us")
 	b.ReportMetric(float64(took.h.ValueAtQuantile(99))/1e3, "p99-us")
 	reportCounters(b, started...)

@@ -37,33 +37,30 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// While a stream goes both ways, its waits are ended again and again.
+// While a stream goes both ways, every second wait is ended by a deadline.
 func TestStreamWithDeadlines(t *testing.T) {
 	t.Parallel()
-	app, worker, a, b := ends(t, lane.MinRing)
-	over := make(chan struct{})
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-over:
-				return
-			default:
-			}
-			a.SetReadDeadline(time.Unix(1, 0))
-			b.SetReadDeadline(time.Unix(1, 0))
-			a.SetReadDeadline(time.Time{})
-			b.SetReadDeadline(time.Time{})
-		}
-	}()
+	a, b := bells(t)
+	m := create(t, lane.MinRing)
+	app := lane.NewApp(m, &hastyBell{netBell: a}, now)
+	worker := lane.NewWorker(open(t, int(m.File().Fd())), &hastyBell{netBell: b})
 	other := make(chan error, 1)
 	go func() { other <- stream(worker) }()
 	if err := errors.Join(exchange(app, 1, 2), <-other); err != nil {
 		t.Error(err)
 	}
-	close(over)
-	<-stopped
+}
+
+type hastyBell struct {
+	*netBell
+	waits int
+}
+
+func (b *hastyBell) Wait() error {
+	if b.waits++; b.waits%2 == 0 {
+		return os.ErrDeadlineExceeded
+	}
+	return b.netBell.Wait()
 }
 
 func TestDeadline(t *testing.T) {

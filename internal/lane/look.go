@@ -11,7 +11,8 @@ import (
 //
 //   - Nobody looks unless the averages of the time that a call is served and of the gap until the next one are both below quick.
 //   - With few callers, of whom each can have a core and its worker one too, both look in a loop with a pause instruction, for
-//     twice the average that they wait for, and a little more if the peer must first be woken.
+//     twice the average that they wait for, and a little more if the peer must first be woken. In the second half of it they offer
+//     the core now and then, because the peer may be waiting for this very one.
 //   - With more callers a side that looks takes the core from the one that it waits for. So it gives the core away and looks
 //     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these.
 //   - When lookMisses looks in a row were in vain, nobody looks for some calls: for firstRest, and for twice as many each time up
@@ -43,7 +44,8 @@ const (
 	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
 )
 
-// look is what an end knows of when to look. All of it belongs to the goroutine that reads, and to Begin and Served.
+// look is what an end knows of when to look. It belongs to the goroutine that reads, and to Begin and Served; one that writes
+// reads yield.
 type look struct {
 	now   func() int64
 	word  *atomic.Uint32 // the app's
@@ -59,7 +61,7 @@ type look struct {
 	expected    bool  // the look was allowed by budget, and is to be learned from
 	told        uint32
 
-	late int64 // average in ns, of replies to calls by which a core was given away
+	late int64 // average in ns, of replies to calls for which both sides looked
 
 	misses   int // in a row
 	resting  int // calls to go
@@ -84,12 +86,19 @@ func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
 	l.now, l.word, l.app = now, word, app
 	l.cores = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	l.served, l.gap, l.rest, l.longRest = slow, slow, firstRest, firstLongRest
+	if l.yield = l.cores < 2; l.yield && app {
+		l.told = yieldFlag
+		word.Store(l.told)
+	}
 }
 
 // Begin tells the app's end that a call begins, before it is written. now is the time by the end's clock, and callers is how many
-// calls and checkouts the whole pool has in use. No Read may be running.
+// calls and checkouts the whole pool has in use. No Read and no Write may be running. It does nothing on the worker's end.
 func (e *End) Begin(now int64, callers int) {
 	l := &e.look
+	if !l.app {
+		return
+	}
 	e.mark = e.out.tail
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
 	l.begun, l.seen, l.budget = now, 0, 0
@@ -113,16 +122,20 @@ func (e *End) Begin(now int64, callers int) {
 		l.told = word
 		l.word.Store(word)
 	}
+	runtime.KeepAlive(e)
 }
 
 // Served tells the app's end that the reply to the call that Begin has begun was read. run is how long the worker says that it
-// has served the call.
+// has served the call. It does nothing on the worker's end.
 func (e *End) Served(run time.Duration) {
 	l := &e.look
+	if !l.app {
+		return
+	}
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
-	if l.told == yieldFlag|uint32(workLook) {
+	if l.told&^yieldFlag != 0 {
 		l.came(l.replied - l.begun - r)
 	}
 }
@@ -147,7 +160,7 @@ func (e *End) Counters() Counters {
 func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
 	d, yield = l.budget, l.yield
 	if !l.app {
-		d, yield = l.read()
+		d, yield = l.hear()
 	}
 	l.budget = 0
 	l.expected = d > 0
@@ -169,7 +182,7 @@ func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
 func (l *look) forRoom(ring int) (d int64, yield bool) {
 	yield = l.yield
 	if !l.app {
-		_, yield = l.read()
+		_, yield = l.hear()
 	}
 	return copying(ring), yield
 }
@@ -177,8 +190,8 @@ func (l *look) forRoom(ring int) (d int64, yield bool) {
 // copying is how long it may take to copy a quarter of a ring, in ns.
 func copying(ring int) int64 { return min(int64(ring/4/4), maxLook) }
 
-// read reads what the app has told the worker.
-func (l *look) read() (d int64, yield bool) {
+// hear returns what the app has told the worker.
+func (l *look) hear() (d int64, yield bool) {
 	word := l.word.Load()
 	return min(int64(word&^yieldFlag), maxLook), word&yieldFlag != 0
 }
@@ -212,8 +225,11 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
+		overdue := end != 0 && at > end-d/2
 		for i := range rounds {
 			switch {
+			case !yield && overdue && i == 0:
+				yieldCore()
 			case !yield:
 				pause()
 			case l.app && i%4 != 3:
@@ -222,7 +238,7 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 				yieldCore()
 			}
 			if ok, err := ready(); ok || err != nil {
-				if yield && l.app {
+				if l.app && (yield || overdue) {
 					at = l.now()
 				}
 				return at, ok, err

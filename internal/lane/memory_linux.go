@@ -13,8 +13,8 @@ const Supported = true
 
 const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 
-// Create makes the memory, with rings of the given size: a power of two from MinRing to MaxRing. Pages are taken from the
-// system when they are first written.
+// Create makes the memory, with rings of the given size: a power of two from MinRing to MaxRing. All of it is taken from the
+// system at once.
 func Create(ring int) (*Memory, error) {
 	if err := checkRing(ring); err != nil {
 		return nil, fmt.Errorf("shared memory: %w", err)
@@ -40,6 +40,10 @@ func Create(ring int) (*Memory, error) {
 func fill(fd, ring int) (*Memory, error) {
 	if err := unix.Ftruncate(fd, int64(pageSize+2*ring)); err != nil {
 		return nil, fmt.Errorf("shared memory: %w", os.NewSyscallError("ftruncate", err))
+	}
+	// Memory that runs out shows here, and not where a page is first touched: that kills.
+	if err := unix.Fallocate(fd, 0, 0, int64(pageSize+2*ring)); err != nil {
+		return nil, fmt.Errorf("shared memory: %w", os.NewSyscallError("fallocate", err))
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
 		return nil, fmt.Errorf("shared memory: %w", os.NewSyscallError("fcntl", err))

@@ -40,8 +40,8 @@ func (s *source) ready() (bool, error) {
 	return true, nil
 }
 
-// take copies bytes out, as many as there are: of a large message no more than a quarter of the ring, so that the peer can write while this side reads. It
-// reports whether the peer waits for the room that this has made.
+// take copies bytes out, as many as there are: of a large message no more than a quarter of the ring, so that the peer can
+// write while this side reads. It reports whether the peer waits for the room that this has made.
 func (s *source) take(p []byte) (n int, ring bool) {
 	p = p[:min(uint64(len(p)), s.tail-s.head, uint64(len(s.ring)/4))]
 	at := int(s.head) & (len(s.ring) - 1)

@@ -1,0 +1,176 @@
+package lane_test
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/bullpen-go/bullpen/internal/lane"
+)
+
+// calls is an app's end with a worker that replies when the test wants it to, all in one goroutine and on a clock of its own:
+// each look at it takes 10 µs.
+type calls struct {
+	t           *testing.T
+	app, worker *lane.End
+	mem         []byte
+	clock       int64
+	asked       bool
+	whileLooked bool          // the worker replies when the app looks at the clock, and else when it sleeps
+	late        time.Duration // then so much time has passed
+}
+
+func newCalls(t *testing.T) *calls {
+	c := &calls{t: t}
+	m := create(t, lane.MinRing)
+	c.mem = share(t, int(m.File().Fd()))
+	c.worker = lane.NewWorker(open(t, int(m.File().Fd())), deadBell{})
+	c.app = lane.NewApp(m, c, c.now)
+	return c
+}
+
+func (c *calls) now() int64 {
+	c.clock += int64(10 * time.Microsecond)
+	if c.whileLooked {
+		c.reply()
+	}
+	return c.clock
+}
+
+func (c *calls) Ring() error { return nil }
+
+func (c *calls) Wait() error {
+	c.reply()
+	return nil
+}
+
+func (c *calls) reply() {
+	if !c.asked {
+		return
+	}
+	c.asked = false
+	c.clock += int64(c.late)
+	pass(c.t, c.app, c.worker, false)
+	pass(c.t, c.worker, nil, true)
+}
+
+// pass has one byte written or read.
+func pass(t *testing.T, from, to *lane.End, write bool) {
+	t.Helper()
+	var err error
+	if write {
+		_, err = from.Write([]byte{1})
+	} else {
+		_, err = to.Read(make([]byte, 1))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// call makes n calls, each so long after the last one, and each served for so long as the worker says. It returns how many
+// looks there were.
+func (c *calls) call(n, callers int, gap, served time.Duration) (hits, misses int) {
+	c.t.Helper()
+	before := c.app.Counters()
+	for range n {
+		c.clock += int64(gap)
+		c.app.Begin(c.clock, callers)
+		pass(c.t, c.app, nil, true)
+		c.asked = true
+		pass(c.t, nil, c.app, false)
+		c.app.Served(served)
+	}
+	after := c.app.Counters()
+	return int(after.Hits - before.Hits), int(after.Misses - before.Misses)
+}
+
+// told returns what the worker was told last.
+func (c *calls) told() (look time.Duration, yield bool) {
+	word := binary.NativeEndian.Uint32(c.mem[appWords+lookWord:])
+	return time.Duration(word &^ (1 << 31)), word>>31 != 0
+}
+
+const many = 1 << 20 // callers
+
+func TestLooksWhileCallsAreQuick(t *testing.T) {
+	t.Parallel()
+	for _, callers := range []int{1, many} {
+		c := newCalls(t)
+		c.whileLooked = true
+		c.call(100, callers, time.Microsecond, time.Microsecond)
+		if hits, misses := c.call(100, callers, time.Microsecond, time.Microsecond); hits != 100 || misses != 0 {
+			t.Errorf("%d callers: %d hits and %d misses in 100 quick calls", callers, hits, misses)
+		}
+		look, yield := c.told()
+		if look < 20*time.Microsecond || look > 50*time.Microsecond || (callers == many && !yield) {
+			t.Errorf("%d callers: the worker is to look for %v, and give its core away: %t", callers, look, yield)
+		}
+		c.call(1, callers, time.Second, time.Microsecond) // one pause
+		c.call(20, callers, time.Microsecond, time.Microsecond)
+		if hits, _ := c.call(100, callers, time.Microsecond, time.Microsecond); hits != 100 {
+			t.Errorf("%d callers: %d hits in 100 quick calls after a pause", callers, hits)
+		}
+	}
+}
+
+func TestNobodyLooksForWhatIsSlow(t *testing.T) {
+	t.Parallel()
+	for _, callers := range []int{1, many} {
+		for _, tt := range []struct{ gap, served time.Duration }{
+			{2 * time.Millisecond, time.Microsecond},
+			{time.Microsecond, 200 * time.Microsecond},
+			{time.Microsecond, -1 << 63}, // no time at all
+			{time.Microsecond, 1<<63 - 1},
+		} {
+			c := newCalls(t)
+			c.whileLooked = true
+			c.call(100, callers, time.Microsecond, time.Microsecond)
+			c.call(20, callers, tt.gap, tt.served)
+			hits, misses := c.call(100, callers, tt.gap, tt.served)
+			look, _ := c.told()
+			if quick := tt.served < 0; quick != (hits == 100) || quick != (look > 0) || misses != 0 || (!quick && hits > 0) {
+				t.Errorf("%d callers, a call of %v every %v: %d hits and %d misses in 100; the worker looks for %v",
+					callers, tt.served, tt.gap, hits, misses, look)
+			}
+		}
+	}
+}
+
+// Looks in vain, like those for a worker that doesn't get a core, become rare.
+func TestMissesBackOff(t *testing.T) {
+	t.Parallel()
+	c := newCalls(t)
+	hits, misses := c.call(1000, 1, time.Microsecond, time.Microsecond)
+	if hits != 0 || misses < 6 || misses > 60 {
+		t.Errorf("%d hits and %d misses in 1000 calls", hits, misses)
+	}
+}
+
+// So do looks by which the core goes to somebody else for long.
+func TestLateRepliesBackOff(t *testing.T) {
+	t.Parallel()
+	c := newCalls(t)
+	c.whileLooked = true
+	c.late = 3 * time.Millisecond
+	hits, misses := c.call(5000, many, time.Microsecond, time.Microsecond)
+	if hits == 0 || hits > 50 || misses != 0 {
+		t.Errorf("%d hits and %d misses in 5000 calls", hits, misses)
+	}
+	c.late = 0
+	c.call(5000, many, time.Microsecond, time.Microsecond)
+	if hits, _ := c.call(100, many, time.Microsecond, time.Microsecond); hits != 100 {
+		t.Errorf("%d hits in 100 calls that are not late any more", hits)
+	}
+}
+
+// A call that is answered while the app looks allocates nothing.
+func TestNoAllocation(t *testing.T) {
+	c := newCalls(t)
+	c.whileLooked = true
+	c.call(100, 1, time.Microsecond, time.Microsecond)
+	n := testing.AllocsPerRun(1000, func() { c.call(1, 1, time.Microsecond, time.Microsecond) })
+	if n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
