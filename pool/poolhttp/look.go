@@ -40,10 +40,15 @@ type PoolReport struct {
 	Connects   int64            `json:"connects"`
 	Failures   int64            `json:"failures"`
 	Ends       map[string]int64 `json:"ends"`
-	LastError  string           `json:"last_error,omitempty"`
-	Wait       Quantiles        `json:"wait"` // for a worker, since the pool's start
-	Run        Quantiles        `json:"run"`  // of calls
-	History    []Moment         `json:"history"`
+
+	SharedMemory int   `json:"shared_memory"` // workers that share memory with the app
+	Looks        int64 `json:"looks"`         // for replies there
+	LooksInVain  int64 `json:"looks_in_vain"`
+
+	LastError string    `json:"last_error,omitempty"`
+	Wait      Quantiles `json:"wait"` // for a worker, since the pool's start
+	Run       Quantiles `json:"run"`  // of calls
+	History   []Moment  `json:"history"`
 
 	waits, runs pool.Histogram
 }
@@ -113,6 +118,7 @@ func (x *shown) report(st *pool.Stat) PoolReport {
 	r := PoolReport{Name: x.pool.Name(), MaxWorkers: st.MaxWorkers, Total: st.Total, Idle: st.Idle, Acquired: st.Acquired,
 		Connecting: st.Connecting, Waiting: st.Waiting, Checkouts: st.Checkouts, Waited: st.Waited, Canceled: st.Canceled,
 		Timeouts: st.Timeouts, Refused: st.Refused, Connects: st.Connects, Failures: st.Failures, Ends: st.Ends,
+		SharedMemory: st.SharedMemory, Looks: st.Looks, LooksInVain: st.LooksInVain,
 		Wait: quantiles(st.Wait), Run: quantiles(st.Run), History: []Moment{}, waits: st.Wait, runs: st.Run}
 	if st.LastError != nil {
 		r.LastError = st.LastError.Error()

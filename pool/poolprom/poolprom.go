@@ -16,6 +16,8 @@
 //	bullpen_pool_connects_total               counter: workers that were had
 //	bullpen_pool_connect_failures_total       counter: tries to have one that failed
 //	bullpen_pool_worker_ends_total{reason}    counter: workers that were let go; see pool.Stat.Ends
+//	bullpen_pool_shared_memory_workers        gauge: workers that share memory with the app; see pool.Config.SharedMemory
+//	bullpen_pool_looks_total{result}          counter: looks for a reply there: hit, in vain
 //	bullpen_pool_wait_seconds                 histogram: how long checkouts waited for a worker
 //	bullpen_pool_run_seconds                  histogram: how long handlers ran
 //
@@ -90,13 +92,15 @@ var (
 	connects  = desc("connects_total", "Workers that were had.")
 	tries     = desc("connect_failures_total", "Tries to have a worker that failed.")
 	ends      = desc("worker_ends_total", "Workers that were let go, by reason.", "reason")
+	shared    = desc("shared_memory_workers", "Workers that share memory with the app.")
+	looks     = desc("looks_total", "Looks for a reply in shared memory, by result.", "result")
 	wait      = desc("wait_seconds", "How long checkouts waited for a worker; 0 for those that got one at once.")
 	run       = desc("run_seconds", "How long handlers ran.")
 )
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{workers, maxOf, waiting, checkouts, waited, failures, connects, tries, ends, wait, run} {
+	for _, d := range []*prometheus.Desc{workers, maxOf, waiting, checkouts, waited, failures, connects, tries, ends, shared, looks, wait, run} {
 		to <- d
 	}
 }
@@ -135,6 +139,9 @@ func collect(name string, s *pool.Stat, to chan<- prometheus.Metric) {
 	for reason, n := range s.Ends {
 		send(ends, counter, float64(n), reason)
 	}
+	send(shared, gauge, float64(s.SharedMemory))
+	send(looks, counter, float64(s.Looks-s.LooksInVain), "hit")
+	send(looks, counter, float64(s.LooksInVain), "in vain")
 	to <- histogram(wait, s.Wait, name)
 	to <- histogram(run, s.Run, name)
 }
