@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"unsafe"
 
@@ -85,6 +86,8 @@ func (s *socket) Lane() (transport, error) {
 	}
 	return &laned{s, lane.NewWorker(m, &bell{socket: s})}, nil
 }
+
+var errNoLane = errors.New("no memory has come with the message")
 
 // recv is recvmsg(2) behind the scheduler's back.
 func (r *rights) recv(fd int, p []byte, flags int) (int, unix.Errno) {
