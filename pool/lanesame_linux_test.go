@@ -148,7 +148,7 @@ func hookedWarm(t *testing.T, p *pool.Pool, c wire.Caller) {
 	must[int](t)(hookedPid.Call(limited(t), c))
 }
 
-func errorOf(_ wire.None, err error) error { return err }
+func errorOf[T any](_ T, err error) error { return err }
 
 // The hook runs after each release, whether the last call says so or a message of its own, and its failure ends the worker.
 func TestLaneAndCheckoutDone(t *testing.T) {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -49,6 +51,52 @@ var (
 			}()
 		}
 		return len(words), nil
+	})
+
+	// dawdle has this worker stop, or die: "read" in the middle of its reply of 32 MiB, "write" before the next call, and
+	// "die reading" in the middle of the next call.
+	dawdle = server.Handle2(plain, "dawdle", func(_ context.Context, gate, how string) ([]byte, error) {
+		runtime.GOMAXPROCS(3) // so that what looks and what is looked at run at once
+		words := laneWords()
+		const tail, head = 64, 80 // this side's
+		word, sig, reply := tail, syscall.SIGSTOP, []byte(nil)
+		switch how {
+		case "read":
+			reply = pattern(32 << 20)
+		case "die":
+			sig, reply = syscall.SIGKILL, pattern(32<<20)
+		case "die reading":
+			sig, word = syscall.SIGKILL, head
+		}
+		begin := atomic.LoadUint64(&words[word])
+		past := begin + 1<<20
+		if how == "write" {
+			past = begin + 1
+		}
+		go func() {
+			for atomic.LoadUint64(&words[word]) < past {
+			}
+			syscall.Kill(os.Getpid(), sig)
+		}()
+		return reply, nil
+	})
+
+	// drip replies with one byte after the other, of a message that never comes to its end.
+	drip = server.Handle0(plain, "drip", func(context.Context) (int, error) {
+		words := laneWords()
+		bytes := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
+		ring := bytes[4096+(len(bytes)-4096)/2:]
+		tail := &words[64]
+		for i := 0; ; i++ {
+			b := byte(0)
+			if i < 5 { // a frame's head: its length, and ok
+				b = "\x03\xff\xff\xff\x03"[i]
+			}
+			ring[*tail%uint64(len(ring))] = b
+			atomic.AddUint64(tail, 1)
+			for begin := time.Now(); time.Since(begin) < time.Microsecond; {
+			}
+		}
 	})
 
 	// clear clears the memory, and dies.
