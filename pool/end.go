@@ -109,7 +109,7 @@ func (w *worker) unread(err error) bool {
 		return true
 	}
 	if end := w.stream.lane; end != nil && !w.stream.writing { // what it has read is known once it is dead
-		return !w.stream.canceled && w.life.Exit(over) != nil && end.Unread()
+		return !w.stream.canceled && !w.stream.corrupt && w.life.Exit(over) != nil && end.Unread()
 	}
 	if w.stream.writing { // the call did not even fit into the socket, or there was nobody to take it
 		return !json || !w.stream.begun

@@ -21,7 +21,7 @@ func (s *stream) readLane(p []byte) (int, error) {
 		return 0, errGaveUp
 	}
 	n, err := s.lane.Read(p)
-	return n, laneError(err)
+	return n, s.laneError(err)
 }
 
 // writeLane writes p into shared memory. If there is no room it waits, for as long as the call has patience; the worker hears
@@ -35,7 +35,7 @@ func (s *stream) writeLane(p []byte) (n int, err error) {
 		case n == len(p): // if the bell finds nobody the worker may have read it all, and replied: Read finds out
 			return n, nil
 		case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
-			return n, laneError(err)
+			return n, s.laneError(err)
 		case !s.patientToWrite(now()):
 			return n, errGaveUp
 		}
@@ -59,12 +59,23 @@ func (s *stream) patientToWrite(at instant) bool {
 	return s.ctx.Err() == nil // else it may have ended between the look and the new deadline
 }
 
-// laneError makes a violation of what a worker can't have written by the rules: there is no reason to wait for its end.
-func laneError(err error) error {
-	if errors.Is(err, lane.ErrCorrupt) {
-		return &wire.ProtocolError{Message: "shared memory", Err: err}
+// laneError makes a violation of what a worker can't have written by the rules. One whose memory got mixed up mostly dies of
+// it in a moment, and then that is the error.
+func (s *stream) laneError(err error) error {
+	if !errors.Is(err, lane.ErrCorrupt) {
+		return err
 	}
-	return err
+	s.corrupt = true
+	s.armed = 0
+	s.nc.SetReadDeadline(now().add(graceSlack).time())
+	for {
+		switch end := s.Wait(); {
+		case errors.Is(end, os.ErrDeadlineExceeded):
+			return &wire.ProtocolError{Message: "shared memory", Err: err}
+		case end != nil:
+			return end
+		}
+	}
 }
 
 // Ring implements lane.Bell.

@@ -28,12 +28,13 @@ import (
 //	slow     → canceled  its context ended: the worker was told, and has its grace to reply
 //	short, slow, canceled → over, by a reply, an error, or errGaveUp
 type stream struct {
-	nc    net.Conn
-	w     *worker
-	visit visit
-	lane  *lane.End // nil: the bytes go through the connection
-	rung  [64]byte
-	reads uint32 // from the lane, in this call
+	nc      net.Conn
+	w       *worker
+	visit   visit
+	lane    *lane.End // nil: the bytes go through the connection
+	rung    [64]byte
+	reads   uint32 // from the lane, in this call
+	corrupt bool   // the lane's words are not to be believed
 
 	armed instant // the lazy read deadline in force; 0 if there is another one
 
