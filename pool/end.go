@@ -108,8 +108,8 @@ func (w *worker) unread(err error) bool {
 	if w.unmet { // a worker says hello before it reads on
 		return true
 	}
-	if end := w.stream.lane; end != nil && !w.stream.writing {
-		return !w.stream.canceled && end.Unread()
+	if end := w.stream.lane; end != nil && !w.stream.writing { // what it has read is known once it is dead
+		return !w.stream.canceled && !w.stream.corrupt && w.life.Exit(over) != nil && end.Unread()
 	}
 	if w.stream.writing { // the call did not even fit into the socket, or there was nobody to take it
 		return !json || !w.stream.begun

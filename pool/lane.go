@@ -64,17 +64,10 @@ func (w *worker) offerLane() error {
 		w.pool.config.Logger.Debug("no memory can be shared with a worker", "pool", w.pool.config.Name, "pid", w.pid(), "error", err)
 		return nil
 	}
-	w.stream.visit.with = rightsOf(m.File())
-	w.out = wire.Message{Type: wire.TypeLane}
-	if err = w.conn.Write(&w.out); err == nil {
-		err = w.conn.Read(&w.in)
-	}
+	taken, err := w.exchange(m)
 	m.CloseFile()
-	if err == nil && w.in.Type != wire.TypeLane {
-		err = &wire.ProtocolError{Message: "the worker answered a lane with " + w.in.Type.String()}
-	}
 	w.stream.writing, w.stream.begun = true, false // the call itself
-	if err != nil || w.in.ID == 0 {
+	if !taken {
 		m.Close()
 		return err
 	}
@@ -82,6 +75,26 @@ func (w *worker) offerLane() error {
 	w.laneState.end.Store(w.stream.lane)
 	w.conn.Switch(&w.stream)
 	return nil
+}
+
+// exchange sends the offer, and reports whether the worker takes it. A call whose context ends meanwhile is cancelled once it
+// is sent.
+func (w *worker) exchange(m *lane.Memory) (taken bool, err error) {
+	s := &w.stream
+	s.offering, s.visit.with = true, rightsOf(m.File())
+	w.out = wire.Message{Type: wire.TypeLane}
+	if err = w.conn.Write(&w.out); err == nil {
+		err = w.conn.Read(&w.in)
+	}
+	s.offering, s.visit.with = false, nil // if it was not sent: the descriptor's number is another one's soon
+	if err == nil && s.canceled {
+		s.canceled = false
+		s.nc.SetReadDeadline(longAgo)
+	}
+	if err == nil && w.in.Type != wire.TypeLane {
+		err = &wire.ProtocolError{Message: "the worker answered a lane with " + w.in.Type.String()}
+	}
+	return err == nil && w.in.ID != 0, err
 }
 
 // closeLane gives the memory back.

@@ -28,11 +28,13 @@ import (
 //	slow     → canceled  its context ended: the worker was told, and has its grace to reply
 //	short, slow, canceled → over, by a reply, an error, or errGaveUp
 type stream struct {
-	nc    net.Conn
-	w     *worker
-	visit visit
-	lane  *lane.End // nil: the bytes go through the connection
-	rung  [64]byte
+	nc      net.Conn
+	w       *worker
+	visit   visit
+	lane    *lane.End // nil: the bytes go through the connection
+	rung    [64]byte
+	reads   uint32 // from the lane, in this call
+	corrupt bool   // the lane's words are not to be believed
 
 	armed instant // the lazy read deadline in force; 0 if there is another one
 
@@ -41,6 +43,7 @@ type stream struct {
 	deadline instant // 0: none
 	writing  bool    // the call isn't written yet
 	begun    bool    // but some of it is
+	offering bool    // a lane, which comes before it
 	slow     bool
 	canceled bool
 	grace    instant // the end of it
@@ -83,7 +86,7 @@ func rawConn(nc net.Conn) syscall.RawConn {
 // begin begins a call.
 func (s *stream) begin(ctx context.Context, at, deadline instant) {
 	s.ctx, s.sent, s.deadline = ctx, at, deadline
-	s.writing, s.begun, s.slow, s.canceled = true, false, false, false
+	s.writing, s.begun, s.slow, s.canceled, s.reads = true, false, false, false, 0
 	if at >= s.armed {
 		s.arm(at)
 	}
@@ -133,7 +136,7 @@ func (s *stream) Read(p []byte) (int, error) {
 // read sends what was put off, and reads.
 func (s *stream) read(p []byte) (int, error) {
 	if s.lane != nil {
-		return s.lane.Read(p)
+		return s.readLane(p)
 	}
 	n, err := s.receive(p)
 	s.writing = s.writing && s.visit.out != nil
@@ -167,8 +170,7 @@ func (s *stream) patient(at instant) bool {
 			s.arm(at)
 			return true
 		}
-		s.slow = true
-		s.stop = context.AfterFunc(s.ctx, func() { s.nc.SetReadDeadline(longAgo) })
+		s.beSlow()
 	}
 	for {
 		if s.ctx.Err() != nil && !s.canceled {
@@ -193,6 +195,12 @@ func (s *stream) patient(at instant) bool {
 			return true
 		}
 	}
+}
+
+// beSlow has the end of the call's context end a wait.
+func (s *stream) beSlow() {
+	s.slow = true
+	s.stop = context.AfterFunc(s.ctx, func() { s.nc.SetReadDeadline(longAgo) })
 }
 
 // Write writes p, or puts it off if it is short and begins a call. Only a large message can block, and then for as long as
@@ -258,55 +266,16 @@ func plain(nc net.Conn) net.Conn {
 	return nc
 }
 
-// writeLane writes p into shared memory. If there is no room it waits, for as long as the call has patience; the worker hears
-// of no cancel meanwhile, as the message before it isn't whole.
-func (s *stream) writeLane(p []byte) (n int, err error) {
-	for {
-		k, err := s.lane.Write(p[n:])
-		n += k
-		s.begun = s.begun || k > 0
-		switch {
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return n, err
-		case !s.patientToWrite(now()):
-			return n, errGaveUp
-		}
-	}
-}
-
-// patientToWrite is asked when a read deadline has passed in a write. It sets the next one, or returns false.
-func (s *stream) patientToWrite(at instant) bool {
-	if !s.slow {
-		if at.since(s.sent) < lazy {
-			s.arm(at)
-			return true
-		}
-		s.slow = true
-		s.stop = context.AfterFunc(s.ctx, func() { s.nc.SetReadDeadline(longAgo) })
-	}
-	if s.deadline != 0 && at >= s.deadline {
-		return false
-	}
-	s.nc.SetReadDeadline(s.deadline.time())
-	return s.ctx.Err() == nil // else it may have ended between the look and the new deadline
-}
-
-// Ring implements lane.Bell.
-func (s *stream) Ring() error { return s.visit.ring() }
-
-// Wait implements lane.Bell. A read deadline ends it, as it ends every wait for the worker.
-func (s *stream) Wait() error {
-	_, err := s.receive(s.rung[:])
-	return err
-}
-
 // sendCancel tells the worker that the running call's context has ended. The JSON wire has no word for it. A worker that
 // hasn't read its call may have no room for more: that is waited for until the given time.
 func (w *worker) sendCancel(until time.Time) bool {
 	if w.pool.config.Wire == wire.JSON {
 		return false
 	}
-	if end := w.stream.lane; end != nil && end.Room() < cancelSize { // it has not even read its call
+	switch end := w.stream.lane; {
+	case w.stream.offering: // nothing runs, and a worker that answers an offer expects nothing behind it
+		return true
+	case end != nil && end.Room() < cancelSize: // it has not even read its call
 		return false
 	}
 	w.nc.SetWriteDeadline(until)

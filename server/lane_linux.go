@@ -2,13 +2,16 @@ package server
 
 import (
 	"errors"
+	"io"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/bullpen-go/bullpen/internal/lane"
 	"github.com/bullpen-go/bullpen/internal/scoreboard"
+	"github.com/bullpen-go/bullpen/wire"
 )
 
 // laned is a worker's connection whose bytes go through shared memory. The socket is its bell, and the sign of its client's
@@ -16,7 +19,8 @@ import (
 // has gone.
 type laned struct {
 	*socket
-	end *lane.End
+	end  *lane.End
+	bell *bell
 }
 
 // Read implements transport.
@@ -27,16 +31,48 @@ func (l *laned) Read(p []byte) (int, error) {
 	}
 	n, err := l.end.Read(p)
 	l.note(scoreboard.Now())
-	return n, err
+	return n, l.failed(err)
 }
 
-// Write implements transport.
-func (l *laned) Write(p []byte) (int, error) { return l.end.Write(p) }
+// Write implements transport. Interrupt is for a Read: a reply that waits for room goes on waiting.
+func (l *laned) Write(p []byte) (int, error) {
+	done, err := l.end.Write(p)
+	if err == nil {
+		return done, nil
+	}
+	l.bell.inKernel.Store(true)
+	for errors.Is(err, errInterrupted) {
+		var n int
+		n, err = l.end.Write(p[done:])
+		done += n
+	}
+	l.bell.inKernel.Store(false)
+	return done, l.failed(err)
+}
+
+// failed tells what an error means. A client that has closed its connection has given the memory back, which looks like one
+// that breaks the rules.
+func (l *laned) failed(err error) error {
+	if !errors.Is(err, lane.ErrCorrupt) {
+		return err
+	}
+	bells := make([]byte, 64)
+	for {
+		n, rerr := l.recv(bells, unix.MSG_DONTWAIT)
+		switch {
+		case rerr == unix.EAGAIN:
+			return &wire.ProtocolError{Message: "shared memory", Err: err}
+		case rerr != 0 && rerr != unix.EINTR, rerr == 0 && n == 0:
+			return io.EOF
+		}
+	}
+}
 
 // bell is the socket as lane.Bell.
 type bell struct {
 	*socket
-	rung [64]byte
+	rung     [64]byte
+	inKernel atomic.Bool // wait there, where nothing interrupts
 }
 
 // Ring implements lane.Bell.
@@ -57,8 +93,28 @@ func (b *bell) Ring() error {
 
 // Wait implements lane.Bell.
 func (b *bell) Wait() error {
+	if b.inKernel.Load() {
+		return b.waitInKernel()
+	}
 	_, err := b.await(b.rung[:])
 	return err
+}
+
+// waitInKernel is Wait where Interrupt doesn't reach.
+func (b *bell) waitInKernel() error {
+	for {
+		unix.Poll([]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}}, -1)
+		n, err := b.recv(b.rung[:], unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EAGAIN || err == unix.EINTR:
+		case err != 0:
+			return os.NewSyscallError("recvfrom", err)
+		case n == 0:
+			return io.EOF
+		default:
+			return nil
+		}
+	}
 }
 
 // rights is the descriptor that has come with a message.
@@ -84,7 +140,8 @@ func (s *socket) Lane() (transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &laned{s, lane.NewWorker(m, &bell{socket: s})}, nil
+	b := &bell{socket: s}
+	return &laned{s, lane.NewWorker(m, b), b}, nil
 }
 
 var errNoLane = errors.New("no memory has come with the message")
