@@ -99,7 +99,24 @@ var (
 		}
 	})
 
-	// clear clears the memory, and dies.
+	// tend has this worker collect its garbage now and then, and returns how often it has come to it.
+	tend = server.Handle0(plain, "tend", func(context.Context) (int, error) {
+		if !tending {
+			tending = true
+			go func() {
+				for {
+					time.Sleep(time.Millisecond)
+					runtime.GC()
+					tended.Add(1)
+				}
+			}()
+		}
+		return int(tended.Load()), nil
+	})
+	tending bool
+	tended  atomic.Int64
+
+	// clearAndDie clears the memory, and dies.
 	clearAndDie = server.Handle(plain, "clear and die", func(_ context.Context, file string) (int, error) {
 		appendLine(file, "x")
 		clear(laneWords())
