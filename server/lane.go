@@ -1,10 +1,6 @@
 package server
 
-import (
-	"errors"
-
-	"github.com/bullpen-go/bullpen/wire"
-)
+import "github.com/bullpen-go/bullpen/wire"
 
 // laner is a transport that can be exchanged for shared memory.
 type laner interface {
@@ -44,5 +40,3 @@ func (w *worker) takeLane() error {
 	w.conn.Switch(t)
 	return nil
 }
-
-var errNoLane = errors.New("no memory has come with the message")
