@@ -79,7 +79,9 @@ func TestLaneCallThatWasReadIsNotSentAgain(t *testing.T) {
 		} else {
 			_, err = noteAndExit.Call(limited(t), p, file, "x")
 		}
-		equal(t, "unread", as[*pool.WorkerDiedError](t, err).Unread, false)
+		if !typed(err) || wire.SafeToRetry(err) { // that the memory is corrupt may come out before the death
+			t.Errorf("%T: %v", err, err)
+		}
 	}
 	equal(t, "runs", countLines(file), calls)
 }
@@ -92,7 +94,7 @@ func TestLaneClearedOnTheFirstCall(t *testing.T) {
 	must[int](t)(pid.Call(limited(t), p))
 	must[int](t)(size.Call(limited(t), p, make([]byte, 512<<10)))
 	_, err := clearAndDie.Call(limited(t), p, file) // the lane comes with it
-	equal(t, "unread", as[*pool.WorkerDiedError](t, err).Unread, false)
+	equal(t, "safe to retry", wire.SafeToRetry(err), false)
 	equal(t, "runs", countLines(file), 1)
 }
 

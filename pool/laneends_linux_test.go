@@ -189,7 +189,7 @@ func TestLaneReplyThatDrips(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1})
 	co := onLane(t, p)
-	ctx, cancel := context.WithTimeout(limited(t), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(limited(t), 30*time.Millisecond)
 	defer cancel()
 	_, err := drip.Call(ctx, co)
 	as[*pool.TimeoutError](t, err)

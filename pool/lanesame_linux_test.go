@@ -202,3 +202,15 @@ func TestLanesOfManyCallers(t *testing.T) {
 		}
 	}
 }
+
+// A worker whose calls come one after the other has time for timers and for its garbage all the same.
+func TestLaneLeavesTimeForOthers(t *testing.T) {
+	t.Parallel()
+	co := onLane(t, newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1}))
+	end := time.Now().Add(patience)
+	for must[int](t)(tend.Call(limited(t), co)) < 20 { // without a pause
+		if time.Now().After(end) {
+			t.Fatal("it never comes to it")
+		}
+	}
+}

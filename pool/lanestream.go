@@ -67,7 +67,7 @@ func (s *stream) laneError(err error) error {
 	}
 	s.corrupt = true
 	s.armed = 0
-	s.nc.SetReadDeadline(now().add(graceSlack).time())
+	s.nc.SetReadDeadline(now().add(exitWait).time())
 	for {
 		switch end := s.Wait(); {
 		case errors.Is(end, os.ErrDeadlineExceeded):

@@ -22,6 +22,9 @@ import (
 // Nor does it pay for a look whether its reply is there before it can be: Write puts a short message off, and the Read
 // that follows sends it, waits in Go's poller, and only then receives. See visit.
 //
+// With a lane the bytes go through shared memory, and nothing is put off. Who waits there waits for the connection all the same,
+// as its bell, and so deadlines, cancellation and death are the same: see lanestream.go.
+//
 // States of a call here:
 //
 //	short    → slow      the lazy deadline passed, and the call is older than lazy

@@ -128,6 +128,8 @@ type rights struct {
 // Accept implements laner.
 func (s *socket) Accept() { s.rights = &rights{fd: -1} }
 
+var errNoLane = errors.New("no memory has come with the message")
+
 // Lane implements laner.
 func (s *socket) Lane() (transport, error) {
 	r := s.rights

@@ -4,6 +4,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -108,5 +109,28 @@ func TestLaneAndAClientThatScribbles(t *testing.T) {
 	p := newPool(t, pool.Unix(address), pool.Config{})
 	if got, err := echo.Call(proctest.Limited(t), p, "still there"); err != nil || got != "still there" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A reply that waits for room gets it while the server is closing, as one that waits on a socket does.
+func TestLaneReplyWhileTheServerCloses(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, server.Limits{CancelGrace: patience})
+	o := offer(t, s.serve(t, "unix"), wire.LaneLayout)
+	o.works(1)
+	o.take()
+	text := strings.Repeat("long ", 100_000)
+	o.say(wire.Message{Type: wire.TypeDo, ID: 2, Method: "echo", Values: []any{text}})
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	time.Sleep(200 * time.Millisecond) // until the worker knows of it
+	m := o.hears(wire.TypeOK, 2)
+	var got string
+	if err := m.Decode(&got); err != nil || got != text {
+		t.Errorf("%.20q, %v", got, err)
+	}
+	o.isViolation() // the end
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }

@@ -10,10 +10,12 @@ import (
 	"github.com/bullpen-go/bullpen/wire"
 )
 
-// transport is the byte stream to the client. Package wire reads and writes messages on it.
+// transport is the byte stream to the client: its socket, or the memory that it shares. Package wire reads and writes messages
+// on it.
 type transport interface {
 	io.ReadWriter
-	// Interrupt has a Read that waits, and every later one, return errInterrupted without taking a byte.
+	// Interrupt has a Read that waits, and every later one, return errInterrupted without taking a byte; or the one that waits
+	// returns what has come at that moment. A Write goes on.
 	Interrupt()
 	// Resume ends the effect of Interrupt.
 	Resume()
