@@ -146,8 +146,6 @@ func (s *socket) Lane() (transport, error) {
 	return &laned{s, lane.NewWorker(m, b), b}, nil
 }
 
-var errNoLane = errors.New("no memory has come with the message")
-
 // recv is recvmsg(2) behind the scheduler's back.
 func (r *rights) recv(fd int, p []byte, flags int) (int, unix.Errno) {
 	r.iov.Base = unsafe.SliceData(p)

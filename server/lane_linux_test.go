@@ -98,14 +98,22 @@ func (o *offering) isViolation() {
 	}
 }
 
-// files counts the worker's descriptors.
-func (o *offering) files() int {
+// files counts the worker's descriptors of what a test sends: of files and pipes. Sockets and the like come and go while a
+// worker settles in.
+func (o *offering) files() (n int) {
 	o.Helper()
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", o.pid))
+	dir := fmt.Sprintf("/proc/%d/fd/", o.pid)
+	list, err := os.ReadDir(dir)
 	if err != nil {
 		o.Fatal(err)
 	}
-	return len(list)
+	for _, e := range list {
+		to, err := os.Readlink(dir + e.Name())
+		if err == nil && !strings.HasPrefix(to, "socket:") && !strings.HasPrefix(to, "anon_inode:") {
+			n++
+		}
+	}
+	return n
 }
 
 // mapped reports whether the worker has mapped a lane.
