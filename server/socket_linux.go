@@ -88,7 +88,6 @@ func (s *socket) connect(fd int) error {
 		return fmt.Errorf("connection: %w", err)
 	}
 	s.fd = fd
-	s.yielded = scoreboard.Now() // what else the worker has to do at its start can wait for the first reply
 	return nil
 }
 
