@@ -48,6 +48,9 @@ func (c *conn) Close() error {
 // NetConn returns the connection itself: to read and write there is the same.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
+// Served says that the worker has replied to a call: its server serves, whatever becomes of it before it can say so itself.
+func (c *conn) Served() { c.in.serves() }
+
 // Kill implements wire.Lifeline.
 func (c *conn) Kill(detail string) {
 	select {

@@ -78,9 +78,7 @@ func (in *instance) readControl() {
 		case control.ServerPong:
 			in.pong()
 		case control.ServerServes:
-			in.p.mu.Lock()
-			in.p.breaker.succeed()
-			in.p.mu.Unlock()
+			in.serves()
 		case control.ServerClosed:
 			in.mu.Lock()
 			m.Decode(&in.closed)
@@ -100,6 +98,13 @@ func (in *instance) log(rec control.Log) {
 		l = l.Named(rec.Name)
 	}
 	l.Log(hclog.Level(rec.Level), rec.Message, args...)
+}
+
+// serves notes that a worker has got ready.
+func (in *instance) serves() {
+	in.p.mu.Lock()
+	defer in.p.mu.Unlock()
+	in.p.breaker.succeed()
 }
 
 // exited notes the end of a connection's worker.

@@ -160,6 +160,9 @@ func (w *worker) readReply() error {
 func (w *worker) take(c *wire.Call, s *settings) error {
 	if !w.served.Load() {
 		w.served.Store(true)
+		if d, ok := w.nc.(interface{ Served() }); ok { // its dialer may not have heard yet that a worker is ready
+			d.Served()
+		}
 	}
 	c.Cost.Run = time.Duration(w.in.Run)
 	if end := w.stream.lane; end != nil {
