@@ -199,7 +199,13 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, pool.Config{Name: "<images>", MaxWorkers: 2})
 	defer s.busy(t)()
-	code, header, body := s.get(t, "")
+	var code int
+	var header http.Header
+	var body string
+	eventually(t, "a standby, which the pool may have taken just now", func() bool {
+		code, header, body = s.get(t, "")
+		return strings.Contains(body, "standby")
+	})
 	if code != http.StatusOK || !strings.HasPrefix(header.Get("Content-Type"), "text/html") || !strings.Contains(header.Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Errorf("%d %v", code, header)
 	}
