@@ -32,7 +32,9 @@ func openTerminal(t *testing.T, width, height int, args ...string) *terminal {
 	x := &terminal{t, filepath.Join(dir, "s")}
 	t.Cleanup(func() { x.tmux("kill-server") })
 	command := fmt.Sprintf("%s %s; echo ended with $?; sleep 1000", binary, strings.Join(args, " "))
-	out, err := exec.Command("tmux", "-S", x.socket, "-f", "/dev/null", "-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height), command).CombinedOutput()
+	c := exec.Command("tmux", "-S", x.socket, "-f", "/dev/null", "-u", "new-session", "-d", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height), command)
+	c.Env = append(os.Environ(), "SHELL=/bin/sh") // a user who may not log in has none that runs a command
+	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
