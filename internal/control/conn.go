@@ -326,12 +326,12 @@ func (c *Conn) Poll() error {
 	if !ok {
 		return nil
 	}
+	c.sending.Lock() // the descriptor is closed, and its number is soon another file's: nobody may send to it meanwhile
+	defer c.sending.Unlock()
 	p, err := FromFile(os.NewFile(uintptr(b), "control"))
 	if err != nil {
 		return err
 	}
-	c.sending.Lock()
-	defer c.sending.Unlock()
 	c.sock = p.sock
 	return nil
 }
