@@ -30,6 +30,25 @@ func TestLaneWorkerDiesInACall(t *testing.T) {
 	}
 }
 
+// A worker that has closed its descriptors could reply through the memory, but it fails the call, as without it.
+func TestLaneWorkerThatClosesEverything(t *testing.T) {
+	t.Parallel()
+	for range 10 {
+		p := newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1})
+		co := onLane(t, p)
+		for range 1000 { // until both look before they sleep
+			must[int](t)(pid.Call(limited(t), co))
+		}
+		_, err := shut.Call(limited(t), co)
+		co.Release()
+		as[*pool.WorkerDiedError](t, err)
+		if next := must[int](t)(pid.Call(limited(t), p)); next == co.Pid() {
+			t.Error("the worker without descriptors was used again")
+		}
+		equal(t, "workers that died", p.Stat().Ends["died"], 1)
+	}
+}
+
 // A call into a worker that dies without having read it goes to the next one, and runs once, however far it was written.
 func TestLaneCallThatWasNotReadIsSentAgain(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,8 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
@@ -115,6 +117,9 @@ var (
 	})
 	tending bool
 	tended  atomic.Int64
+
+	// shut closes all descriptors of this worker, as a library does that means to start a program.
+	shut = server.Handle0(plain, "shut", func(context.Context) (int, error) { return os.Getpid(), unix.CloseRange(3, 4095, 0) })
 
 	// clearAndDie clears the memory, and dies.
 	clearAndDie = server.Handle(plain, "clear and die", func(_ context.Context, file string) (int, error) {

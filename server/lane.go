@@ -1,6 +1,10 @@
 package server
 
-import "github.com/bullpen-go/bullpen/wire"
+import (
+	"time"
+
+	"github.com/bullpen-go/bullpen/wire"
+)
 
 // laner is a transport that can be exchanged for shared memory.
 type laner interface {
@@ -8,7 +12,24 @@ type laner interface {
 	// Accept has the socket take a descriptor that comes with a message, until Lane.
 	Accept()
 	// Lane returns a transport over the memory whose descriptor has come, and this socket. An error leaves everything as it was.
-	Lane() (transport, error)
+	Lane() (sharer, error)
+}
+
+// closingTakes is less than a handler needs to close the connection, whatever it does.
+const closingTakes = time.Microsecond
+
+// sharer is a transport that can answer though its socket is gone.
+type sharer interface {
+	transport
+	// Connected reports whether the socket is still there.
+	Connected() bool
+}
+
+// severed reports whether a handler that has run for so long has closed the connection, as one that closes all descriptors
+// does. Through shared memory it could still be answered for; but on the socket it can't, and a worker like that must not
+// get another call.
+func (w *worker) severed(run time.Duration) bool {
+	return run >= closingTakes && w.shared != nil && !w.shared.Connected()
 }
 
 // offerLane answers the client's hello: it returns the layout that both sides can use, or 0.
@@ -36,7 +57,7 @@ func (w *worker) takeLane() error {
 	if err := w.conn.Write(&answer); err != nil || t == nil {
 		return err
 	}
-	w.sock = t
+	w.sock, w.shared = t, t
 	w.conn.Switch(t)
 	return nil
 }

@@ -21,6 +21,14 @@ type laned struct {
 	*socket
 	end  *lane.End
 	bell *bell
+	file uint64 // the socket's inode
+}
+
+// Connected implements sharer. A descriptor of the same number may be another file by now.
+func (l *laned) Connected() bool {
+	var file unix.Stat_t
+	err := unix.Fstat(l.fd, &file)
+	return err == nil && file.Ino == l.file
 }
 
 // Read implements transport.
@@ -131,7 +139,7 @@ func (s *socket) Accept() { s.rights = &rights{fd: -1} }
 var errNoLane = errors.New("no memory has come with the message")
 
 // Lane implements laner.
-func (s *socket) Lane() (transport, error) {
+func (s *socket) Lane() (sharer, error) {
 	r := s.rights
 	s.rights = nil
 	if r == nil || r.fd < 0 {
@@ -142,8 +150,12 @@ func (s *socket) Lane() (transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	var file unix.Stat_t
+	if err := unix.Fstat(s.fd, &file); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
+	}
 	b := &bell{socket: s}
-	return &laned{s, lane.NewWorker(m, b), b}, nil
+	return &laned{s, lane.NewWorker(m, b), b, file.Ino}, nil
 }
 
 // recv is recvmsg(2) behind the scheduler's back.

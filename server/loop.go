@@ -94,7 +94,7 @@ func ended(err error) (wire.ExitReason, string) {
 		return wire.ExitRetired, err.Error()
 	case errors.Is(err, errShutdown):
 		return wire.ExitShutdown, ""
-	case errors.Is(err, errHook):
+	case errors.Is(err, errHook), errors.Is(err, errSevered):
 		return wire.ExitRetired, err.Error()
 	}
 	return wire.ExitRetired, ""
@@ -103,6 +103,7 @@ func ended(err error) (wire.ExitReason, string) {
 var (
 	errShutdown = errors.New("the server is closing")
 	errHook     = errors.New("CheckoutDone failed")
+	errSevered  = errors.New("the handler has closed the worker's connection")
 )
 
 // greet exchanges hellos. The JSON wire has none: a failed setup shows in each reply.
@@ -171,6 +172,9 @@ func (w *worker) call(m *wire.Message) error {
 	result, err := w.invoke(ctx, inv, m)
 	w.watch.retract(ctx)
 	w.reply.Run = scoreboard.Now() - start
+	if w.severed(time.Duration(w.reply.Run)) {
+		return errSevered
+	}
 	w.reply.Meta = nil
 	if logs := ctx.takeLogs(); logs != nil {
 		w.reply.Meta = map[string]any{wire.MetaLog: logs.Value()}

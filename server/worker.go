@@ -52,6 +52,7 @@ type worker struct {
 
 	sock     transport
 	laneable bool   // the client may offer shared memory
+	shared   sharer // sock, once the client has; nil before
 	wakeup   func() // interrupts sock
 	conn     *wire.Conn
 	watch    watch
