@@ -91,47 +91,102 @@ func (m model) explore() (states int, lost *modelState) {
 
 // next returns the states that one step of goroutine g leads to: none if it is done or has to wait.
 func (m model) next(s modelState, g int) []modelState {
-	me, r := &s.gs[g], &s.rings[g/2]
-	writes := g%2 == 0
-	mine, other := &s.ends[(g/2+g)%2], &s.ends[(g/2+g+1)%2]
-	flag, peerFlag, index, peerIndex := &r.asleep, &r.full, &r.head, r.tail
-	if writes {
-		flag, peerFlag, index, peerIndex = &r.full, &r.asleep, &r.tail, r.head
+	switch me := &s.gs[g]; me.at {
+	case done:
+		return nil
+	case work:
+		return m.works(s, g)
+	case sleeping:
+		return m.sleeps(s, g)
+	case entering:
+		if mine := m.of(&s, g).mine; mine.waiting && (mine.wakes == me.before || m.noCount) {
+			return nil
+		}
+		m.wait(m.of(&s, g), me)
+	case store, load, swap, ring:
+		publish(m.of(&s, g), me)
+	default:
+		m.wait(m.of(&s, g), me)
 	}
+	return []modelState{s}
+}
+
+// modelView is the state as one goroutine names it.
+type modelView struct {
+	mine, other    *modelEnd
+	flag, peerFlag *uint8
+	index          *uint8
+	peerIndex      uint8
+	writes         bool
+	total          uint8
+}
+
+func (m model) of(s *modelState, g int) modelView {
+	r := &s.rings[g/2]
+	v := modelView{&s.ends[(g/2+g)%2], &s.ends[(g/2+g+1)%2], &r.asleep, &r.full, &r.head, r.tail,
+		g%2 == 0, m.total[g/2]}
+	if v.writes {
+		v.flag, v.peerFlag, v.index, v.peerIndex = &r.full, &r.asleep, &r.tail, r.head
+	}
+	return v
+}
+
+// works copies as many bytes as it likes, if there are any.
+func (m model) works(s modelState, g int) []modelState {
+	me, v := &s.gs[g], m.of(&s, g)
+	n := m.can(me, v.writes, m.total[g/2])
+	switch {
+	case me.own == m.total[g/2]:
+		me.at = done
+		return []modelState{s}
+	case n == 0:
+		me.at = looking
+		return []modelState{s}
+	}
+	var all []modelState
+	for k := uint8(1); k <= n; k++ {
+		t := s
+		t.gs[g].own += k
+		t.gs[g].at = store
+		if !v.writes && t.gs[g].own-*v.index < m.quarter {
+			t.gs[g].at = work
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// sleeps ends the wait by an error, or by the bell.
+func (m model) sleeps(s modelState, g int) []modelState {
+	var all []modelState
+	if s.errors < m.errors {
+		t := s
+		t.errors++
+		t.gs[g].failed, t.gs[g].at = true, waking
+		all = append(all, t)
+	}
+	if mine := m.of(&s, g).mine; mine.bell > 0 {
+		mine.bell, s.gs[g].at = 0, waking
+		all = append(all, s)
+	}
+	return all
+}
+
+// wait is a step on the way to sleep, or back.
+func (m model) wait(v modelView, me *modelGoroutine) {
 	look := func(yes, no step) {
-		me.peer, me.at = peerIndex, no
-		if m.can(me, writes, m.total[g/2]) > 0 {
+		me.peer, me.at = v.peerIndex, no
+		if m.can(me, v.writes, v.total) > 0 {
 			me.at = yes
 		}
 	}
 	switch me.at {
-	case work:
-		if me.own == m.total[g/2] {
-			me.at = done
-			break
-		}
-		n := m.can(me, writes, m.total[g/2])
-		if n == 0 {
-			me.at = looking
-			break
-		}
-		var all []modelState
-		for k := uint8(1); k <= n; k++ {
-			t := s
-			t.gs[g].own += k
-			t.gs[g].at = store
-			if !writes && t.gs[g].own-r.head < m.quarter {
-				t.gs[g].at = work
-			}
-			all = append(all, t)
-		}
-		return all
 	case looking:
 		look(work, before)
 	case before:
-		me.before, me.at = mine.wakes, falling
+		me.before, me.at = v.mine.wakes, falling
 	case falling:
-		*flag, me.at = 1, second
+		*v.flag, me.at = 1, second
 		if m.noSecondLook {
 			me.at = entering
 		}
@@ -140,32 +195,15 @@ func (m model) next(s modelState, g int) []modelState {
 			me.failed = true // it returns
 		}
 	case entering:
-		switch {
-		case mine.wakes != me.before && !m.noCount:
-			me.at = rising
-		case mine.waiting:
-			return nil
-		default:
-			mine.waiting, me.at = true, sleeping
+		me.at = rising
+		if v.mine.wakes == me.before || m.noCount {
+			v.mine.waiting, me.at = true, sleeping
 		}
-	case sleeping:
-		var all []modelState
-		if s.errors < m.errors {
-			t := s
-			t.errors++
-			t.gs[g].failed, t.gs[g].at = true, waking
-			all = append(all, t)
-		}
-		if mine.bell > 0 {
-			mine.bell, me.at = 0, waking
-			all = append(all, s)
-		}
-		return all
 	case waking:
-		mine.waiting, me.at = false, rising
-		mine.wakes++
+		v.mine.waiting, me.at = false, rising
+		v.mine.wakes++
 	case rising:
-		*flag, me.at = 0, third
+		*v.flag, me.at = 0, third
 	case third:
 		again := before
 		if me.failed {
@@ -173,25 +211,28 @@ func (m model) next(s modelState, g int) []modelState {
 		}
 		look(work, again)
 		me.failed = false
+	}
+}
+
+// publish is a step of telling the peer how far it is.
+func publish(v modelView, me *modelGoroutine) {
+	switch me.at {
 	case store:
-		*index, me.at = me.own, load
+		*v.index, me.at = me.own, load
 	case load:
 		me.at = work
-		if *peerFlag != 0 {
+		if *v.peerFlag != 0 {
 			me.at = swap
 		}
 	case swap:
 		me.at = work
-		if *peerFlag != 0 {
+		if *v.peerFlag != 0 {
 			me.at = ring
 		}
-		*peerFlag = 0
+		*v.peerFlag = 0
 	case ring:
-		other.bell, me.at = 1, work
-	case done:
-		return nil
+		v.other.bell, me.at = 1, work
 	}
-	return []modelState{s}
 }
 
 // can returns how many bytes a goroutine can write or read by what it knows.
