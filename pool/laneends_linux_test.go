@@ -84,7 +84,7 @@ func TestLaneCancelDuringTheOffer(t *testing.T) {
 	call := hold.Go(ctx, co, g.path)
 	recv(t, waits)
 	cancel()
-	time.Sleep(50 * time.Millisecond) // until a cancel would have been sent
+	time.Sleep(50 * time.Millisecond) // a cancel would have been sent by then; that none is, nobody tells
 	syscall.Kill(co.Pid(), syscall.SIGCONT)
 	_, err := call.Wait()
 	equal(t, "the worker lives", as[*pool.CanceledError](t, err).Kept, true)

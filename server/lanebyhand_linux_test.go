@@ -123,7 +123,7 @@ func TestLaneReplyWhileTheServerCloses(t *testing.T) {
 	o.say(wire.Message{Type: wire.TypeDo, ID: 2, Method: "echo", Values: []any{text}})
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
-	time.Sleep(200 * time.Millisecond) // until the worker knows of it
+	time.Sleep(200 * time.Millisecond) // until the worker knows of it, which it tells nobody
 	m := o.hears(wire.TypeOK, 2)
 	var got string
 	if err := m.Decode(&got); err != nil || got != text {
