@@ -21,26 +21,31 @@ type cpuMeter struct {
 
 func newCPUMeter(pids []int) *cpuMeter {
 	m := &cpuMeter{pids: pids}
-	m.start, _ = m.total() // spent meets the same error
+	others, _ := m.others() // spent meets the same error
+	own, _ := cpuTime(os.Getpid())
+	m.start = others + own
 	return m
 }
 
 // spent returns the processor time since the meter was made.
 func (m *cpuMeter) spent() (time.Duration, error) {
-	t, err := m.total()
-	return t - m.start, err
+	own, err := cpuTime(os.Getpid()) // before that which looking at the others takes
+	if err != nil {
+		return 0, err
+	}
+	others, err := m.others()
+	return own + others - m.start, err
 }
 
-func (m *cpuMeter) total() (time.Duration, error) {
-	sum, err := cpuTime(os.Getpid())
+func (m *cpuMeter) others() (sum time.Duration, err error) {
 	for _, pid := range m.pids {
-		var t time.Duration
-		if err == nil {
-			t, err = cpuTime(pid)
+		t, err := cpuTime(pid)
+		if err != nil {
+			return 0, err
 		}
 		sum += t
 	}
-	return sum, err
+	return sum, nil
 }
 
 // cpuTime returns the processor time of a process, to the nanosecond, by its clock (clock_getcpuclockid(3)).

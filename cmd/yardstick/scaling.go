@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -204,6 +205,7 @@ func (p *plan) idleCrowd(ctx context.Context, c crowd) (values, error) {
 
 // idle measures what processes take that have nothing to do any more.
 func (p *plan) idle(pids []int) (values, error) {
+	debug.FreeOSMemory()    // what was measured before has left some; Go would give it back little by little
 	time.Sleep(time.Second) // what was done has to come to rest
 	asleep, err := switches(pids)
 	if err != nil {
