@@ -14,7 +14,9 @@ import (
 //     twice the average that they wait for, and a little more if the peer must first be woken. In the second half of it they offer
 //     the core now and then, because the peer may be waiting for this very one.
 //   - With more callers a side that looks takes the core from the one that it waits for. So it gives the core away and looks
-//     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these.
+//     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these. Only the
+//     time counts in which nobody wanted the core: while somebody does, who gives it away costs nothing, and sleeping costs
+//     two system calls and a bell.
 //   - When lookMisses looks in a row were in vain, nobody looks for some calls: for firstRest, and for twice as many each time up
 //     to lastRest, until a look hits.
 //   - A core that was given away may come back late, because somebody has it who has nothing to do with this: a reply is there by
@@ -31,6 +33,8 @@ const (
 	appYield   = int64(50 * time.Microsecond)
 	workLook   = int64(20 * time.Microsecond)  // and no less, because an interrupt on the app's core takes longer than a gap
 	maxLook    = int64(100 * time.Microsecond) // whatever an app says
+	maxGiving  = int64(time.Millisecond)       // however long others want the core
+	gaveNobody = int64(2 * time.Microsecond)   // a core that is back sooner was wanted by nobody, or for next to nothing
 	lookMisses = 3
 	firstRest  = 8
 	lastRest   = 64
@@ -220,31 +224,32 @@ func (l *look) slept() {
 	}
 }
 
-// until looks until ready or until the time is over. It returns the time when it was last not ready; 0 if that was at once.
+// until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has given
+// its core away, when it was; 0 if the clock was not looked at.
 func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64, ok bool, err error) {
+	if yield {
+		return l.give(d, ready)
+	}
+	return l.spin(d, ready)
+}
+
+// spin is until in a loop that keeps the core.
+func (l *look) spin(d int64, ready func() (bool, error)) (at int64, ok bool, err error) {
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
 		overdue := end != 0 && at > end-d/2
 		for i := range rounds {
-			switch {
-			case !yield && overdue && i == 0:
+			if overdue && i == 0 {
 				yieldCore()
-			case !yield:
+			} else {
 				pause()
-			case l.app && i%4 != 3:
-				runtime.Gosched()
-			default:
-				yieldCore()
 			}
 			if ok, err := ready(); ok || err != nil {
-				if l.app && (yield || overdue) {
+				if l.app && overdue {
 					at = l.now()
 				}
 				return at, ok, err
-			}
-			if yield && i%4 == 3 { // it took long
-				break
 			}
 		}
 		at = l.now()
@@ -255,6 +260,31 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64,
 			return at, false, nil
 		}
 	}
+}
+
+// give is until giving the core away. d is for the time in which nobody wanted it.
+func (l *look) give(d int64, ready func() (bool, error)) (at int64, ok bool, err error) {
+	at = l.now()
+	end := at + maxGiving
+	for i := 0; d > 0 && at < end; i++ {
+		if l.app && i%4 != 3 {
+			runtime.Gosched()
+		} else {
+			yieldCore()
+		}
+		if ok, err := ready(); ok || err != nil {
+			if l.app {
+				at = l.now()
+			}
+			return at, ok, err
+		}
+		now := l.now()
+		if now-at < gaveNobody {
+			d -= now - at
+		}
+		at = now
+	}
+	return at, false, nil
 }
 
 var started = time.Now()

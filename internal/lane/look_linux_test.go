@@ -8,20 +8,21 @@ import (
 	"github.com/bullpen-go/bullpen/internal/lane"
 )
 
-// calls is an app's end with a worker that replies when the test wants it to, all in one goroutine and on a clock of its own:
-// each look at it takes 10 µs.
+// calls is an app's end with a worker that replies when the test wants it to, all in one goroutine and on a clock of its own.
 type calls struct {
 	t           *testing.T
 	app, worker *lane.End
 	mem         []byte
 	clock       int64
+	tick        time.Duration // what a look at the clock takes
 	asked       bool
 	whileLooked bool          // the worker replies when the app looks at the clock, and else when it sleeps
+	looks       int           // but not before it has looked so often
 	late        time.Duration // then so much time has passed
 }
 
 func newCalls(t *testing.T) *calls {
-	c := &calls{t: t}
+	c := &calls{t: t, tick: 10 * time.Microsecond}
 	m := create(t, lane.MinRing)
 	c.mem = share(t, int(m.File().Fd()))
 	c.worker = lane.NewWorker(open(t, int(m.File().Fd())), deadBell{})
@@ -30,8 +31,8 @@ func newCalls(t *testing.T) *calls {
 }
 
 func (c *calls) now() int64 {
-	c.clock += int64(10 * time.Microsecond)
-	if c.whileLooked {
+	c.clock += int64(c.tick)
+	if c.looks--; c.whileLooked && c.looks < 0 {
 		c.reply()
 	}
 	return c.clock
@@ -133,6 +134,24 @@ func TestNobodyLooksForWhatIsSlow(t *testing.T) {
 				t.Errorf("%d callers, a call of %v every %v: %d hits and %d misses in 100; the worker looks for %v",
 					callers, tt.served, tt.gap, hits, misses, look)
 			}
+		}
+	}
+}
+
+// While somebody else wants the core that it gives away, who looks goes on; else its time is soon over.
+func TestTimeOfOthersDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		tick time.Duration // from giving the core away to having it back
+		hits int
+	}{{5 * time.Microsecond, 1}, {time.Microsecond, 0}, {50 * time.Microsecond, 0}} {
+		c := newCalls(t)
+		c.whileLooked = true
+		c.call(100, many, time.Microsecond, time.Microsecond)
+		c.tick, c.looks = tt.tick, 80
+		hits, misses := c.call(1, many, time.Microsecond, time.Microsecond)
+		if hits != tt.hits || hits+misses != 1 {
+			t.Errorf("80 times %v: %d hits and %d misses", tt.tick, hits, misses)
 		}
 	}
 }
