@@ -19,6 +19,10 @@ func (p *Pool) acquire(ctx context.Context, start instant, timeout time.Duration
 // enter takes an idle worker, or a place in the queue that await must be called for. A start of 0 is now: who gets a
 // worker at once need not read the clock.
 func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, error) {
+	crowded := p.crowded.Load()
+	if crowded && start == 0 {
+		start = now() // here, as nobody can do anything while mu is held
+	}
 	for {
 		p.mu.Lock()
 		n := len(p.idle)
@@ -31,6 +35,9 @@ func (p *Pool) enter(start instant, timeout time.Duration) (*worker, *waiter, er
 			}
 			p.mu.Unlock()
 			return w, wait, err
+		}
+		if crowded {
+			p.crowded.Store(false)
 		}
 		w := p.idle[n-1]
 		p.idle[n-1] = nil
@@ -63,6 +70,7 @@ func (p *Pool) line(start instant, timeout time.Duration) (*waiter, error) {
 	}
 	if p.queue.n == 0 {
 		p.pressed = start
+		p.crowded.Store(true)
 	}
 	var deadline instant
 	if timeout > 0 {

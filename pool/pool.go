@@ -57,6 +57,7 @@ type Pool struct {
 	page        *scoreboard.Published // where stat lies
 
 	calling atomic.Int32 // calls that run in workers with a lane
+	crowded atomic.Bool  // whoever comes will most likely have to wait; changed under mu
 
 	notices notices // guards itself
 }
