@@ -12,6 +12,7 @@ import (
 // Rows of the scenarios.
 const (
 	namePuddle  = "puddle"
+	nameHandOff = "mutex and hand-off, in order of arrival"
 	nameChannel = "buffered channel"
 )
 
@@ -38,6 +39,7 @@ func (p *plan) checkouts(name, title string, workers, goroutines int) scenario {
 	return scenario{name: name, title: title, metrics: []metric{perOp}, steps: []step{
 		row(nameBullpen, ours, bullpenCheckouts),
 		row(namePuddle, peer, puddleCheckouts),
+		row(nameHandOff, limit, handOffCheckouts),
 		row(nameChannel, limit, channelCheckouts),
 	}}
 }
@@ -85,6 +87,52 @@ func channelCheckouts(workers int) (once func() error, end func(), err error) {
 		free <- <-free
 		return nil
 	}, func() {}, nil
+}
+
+// handOff is the least that keeps the order of arrival: who finds nothing queues, and is handed what is given back next. A
+// channel doesn't keep it among goroutines that have to wait for a core.
+type handOff struct {
+	mu    sync.Mutex // guards all below
+	free  []int
+	queue []chan int
+}
+
+func handOffCheckouts(workers int) (once func() error, end func(), err error) {
+	h := &handOff{}
+	for i := range workers {
+		h.free = append(h.free, i)
+	}
+	waiters := sync.Pool{New: func() any { return make(chan int, 1) }}
+	return func() error {
+		h.mu.Lock()
+		if n := len(h.free); n > 0 {
+			i := h.free[n-1]
+			h.free = h.free[:n-1]
+			h.mu.Unlock()
+			h.put(i)
+			return nil
+		}
+		w := waiters.Get().(chan int)
+		h.queue = append(h.queue, w)
+		h.mu.Unlock()
+		i := <-w
+		waiters.Put(w)
+		h.put(i)
+		return nil
+	}, func() {}, nil
+}
+
+func (h *handOff) put(i int) {
+	h.mu.Lock()
+	if len(h.queue) == 0 {
+		h.free = append(h.free, i)
+		h.mu.Unlock()
+		return
+	}
+	first := h.queue[0]
+	h.queue = h.queue[1:]
+	h.mu.Unlock()
+	first <- i
 }
 
 // perOperation runs once in that many goroutines for the plan's duration, and returns the time that each took.
