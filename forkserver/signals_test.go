@@ -6,15 +6,18 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/pool"
 	"github.com/bullpen-go/bullpen/server"
+	"github.com/bullpen-go/bullpen/wire"
 )
 
 func init() {
@@ -84,6 +87,56 @@ func TestChildrenOfAWorkerObeySignals(t *testing.T) {
 	}
 	if _, err := getpid.Call(proctest.Limited(t), co); err != nil {
 		t.Error(err)
+	}
+}
+
+var (
+	// signalMe sends the worker signals while it serves the call, then has a program that it starts send itself one, and returns
+	// what ended that.
+	signalMe = server.Handle0(basic, "signal me", func(context.Context) (string, error) {
+		for range 100 {
+			for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+				kill(os.Getpid(), sig)
+			}
+		}
+		err := exec.Command("sh", "-c", "kill -HUP $$; sleep 1000").Run()
+		return fmt.Sprint(err), nil
+	})
+
+	// listen asks package os/signal for a signal, and sends it until it comes or the call is cancelled.
+	listen = server.Handle0(basic, "listen", func(ctx context.Context) (string, error) {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM)
+		defer signal.Stop(signals)
+		for {
+			kill(os.Getpid(), syscall.SIGTERM)
+			select {
+			case sig := <-signals:
+				return sig.String(), nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			case <-time.After(10 * time.Millisecond): // it may have come before anybody listened
+			}
+		}
+	})
+)
+
+// A worker drops signals from its first call on, what it starts obeys them, and package os/signal works in it.
+func TestSignalsInAWorkersFirstCall(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, start(t, basic, forkserver.Config{}), pool.Config{MinWorkers: -1, MaxWorkers: 8})
+	var heard []*wire.Pending[string]
+	for range 8 {
+		co := checkout(t, p)
+		if got := must(signalMe.Call(proctest.Limited(t), co))(t); got != "signal: hangup" {
+			t.Errorf("the worker's child: %s", got)
+		}
+		heard = append(heard, listen.Go(proctest.Limited(t), co))
+	}
+	for _, h := range heard {
+		if got := must(h.Wait())(t); got != "terminated" {
+			t.Errorf("a worker heard of %s", got)
+		}
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -72,7 +74,8 @@ func workerMain() {
 		kind = standBy(w, link, sock, setupErr)
 	} else {
 		w.slot.Take()
-		go settleIn(w, link, tell)
+		w.settle = sync.OnceFunc(func() { go settleIn(w, link, tell) })
+		time.AfterFunc(settleAfter, w.settle)
 	}
 	reason, detail := w.serve(kind, setupErr)
 	if w.relay != nil {
@@ -120,7 +123,9 @@ func newWorkerProcess(link *control.Conn) (*worker, error) {
 	}
 	file.Close()
 	w := newWorker(svc, config, slot)
-	w.greeted = role.DropSignals // while its client reads the worker's hello
+	if !role.DropsSignals() {
+		w.greeted = role.DropSignals // while its client reads the worker's hello
+	}
 	w.ready = func() { link.Send(control.WorkerReady, nil) }
 	w.wake = func() { go link.Send(control.WorkerWake, nil) } // while the handler waits, or has run for some milliseconds
 	w.log = func(level hclog.Level, msg string, data map[string]any) {
@@ -222,10 +227,22 @@ func awaitFirst(w *worker, link *control.Conn, fd int) (byte, error) {
 	}
 }
 
+// What a new worker's first call need not wait for is done when that was replied to, or if there is none, a moment later. The
+// signals can wait until nobody waits for other new workers any more, either: until then the worker drops them by other means,
+// and package os/signal hears nothing of them.
+const (
+	settleAfter  = 10 * time.Millisecond
+	signalsAfter = 250 * time.Millisecond
+)
+
 // settleIn does what the first call need not wait for, and then obeys the server while the connection is served. What it
 // tells the server first is in the scoreboard already, should the worker die before.
 func settleIn(w *worker, link *control.Conn, ready bool) {
-	role.DropSignals() // the worker's loop is at it, and is not ready before
+	if role.DropsSignals() {
+		time.AfterFunc(signalsAfter, role.DropSignals)
+	} else {
+		role.DropSignals()
+	}
 	if ready {
 		w.ready()
 	}

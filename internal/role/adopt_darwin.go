@@ -24,6 +24,8 @@ func adopt(r Role, parent int) {
 	}
 	if r == Server {
 		DropSignals()
+	} else {
+		hush()
 	}
 	unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 	for fd := ServerControl; fd <= WorkerScoreboard; fd++ {

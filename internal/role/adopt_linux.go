@@ -18,6 +18,8 @@ func adopt(r Role, parent int) {
 	if r == Server {
 		runtime.LockOSThread() // Outlive must find the same thread
 		DropSignals()
+	} else {
+		hush()
 	}
 	// No core dumps: what a worker has in memory is nobody's business. A limit of 1 also keeps the kernel from starting
 	// a core_pattern program, which 0 does not (core(5)).
