@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unsafe"
@@ -118,9 +119,11 @@ func TestLaneReplyWhileTheServerCloses(t *testing.T) {
 	s := newServer(t, server.Limits{CancelGrace: patience})
 	o := offer(t, s.serve(t, "unix"), wire.LaneLayout)
 	o.works(1)
-	o.take()
+	_, words := o.take()
 	text := strings.Repeat("long ", 100_000)
 	o.say(wire.Message{Type: wire.TypeDo, ID: 2, Method: "echo", Values: []any{text}})
+	const tail = 512 / 8 // the worker's
+	proctest.Eventually(t, "the worker replies", func() bool { return atomic.LoadUint64(&words[tail]) > 0 })
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	time.Sleep(200 * time.Millisecond) // until the worker knows of it, which it tells nobody

@@ -190,10 +190,6 @@ func (w *worker) call(m *wire.Message) error {
 	}
 	in, out := w.conn.Traffic()
 	w.slot.CountCall(err != nil, in, out)
-	if w.settle != nil {
-		w.settle()
-		w.settle = nil
-	}
 	if werr == nil && m.Last {
 		return w.checkoutDone()
 	}

@@ -190,6 +190,14 @@ func (s *socket) recv(p []byte, flags int) (int, syscall.Errno) {
 	return int(n), 0
 }
 
+// peek returns the first byte of what there is to read, and leaves it there. n is 0 at the end of the stream. The scheduler isn't
+// told: while it was, it gave this goroutine's place to others, and a standby's first call waited for them.
+func (s *socket) peek() (b byte, n int, err syscall.Errno) {
+	one := [1]byte{}
+	r, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&one)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return one[0], int(r), err
+}
+
 // wait waits in Go's poller until the socket is readable, or Interrupt.
 func (s *socket) wait() error {
 	if err := s.ready.Read(s.look); err != nil {

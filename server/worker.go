@@ -41,8 +41,6 @@ type worker struct {
 	ready func()
 	// greeted is called before the first call is read. It may be nil.
 	greeted func()
-	// settle is called when the first call was replied to. It may be nil.
-	settle func()
 	// wake tells the server's hung watch that a call has begun while it slept.
 	wake func()
 	// log passes records that belong to no call to the server's logger. It may be nil.

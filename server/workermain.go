@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -74,8 +73,7 @@ func workerMain() {
 		kind = standBy(w, link, sock, setupErr)
 	} else {
 		w.slot.Take()
-		w.settle = sync.OnceFunc(func() { go settleIn(w, link, tell) })
-		time.AfterFunc(settleAfter, w.settle)
+		time.AfterFunc(settleAfter, func() { settleIn(w, link, tell) })
 	}
 	reason, detail := w.serve(kind, setupErr)
 	if w.relay != nil {
@@ -185,7 +183,7 @@ func standBy(w *worker, link *control.Conn, sock *socket, setupErr *wire.SetupEr
 	rehearse(w.config)
 	w.open(wire.Binary) // most likely
 	w.ready()
-	first, err := awaitFirst(w, link, sock.descriptor())
+	first, err := awaitFirst(w, link, sock)
 	if err != nil {
 		w.end(ended(err))
 	}
@@ -195,14 +193,14 @@ func standBy(w *worker, link *control.Conn, sock *socket, setupErr *wire.SetupEr
 	}
 	w.slot.Take()
 	sock.Expect()
-	go obey(w, link)
+	time.AfterFunc(settleAfter, func() { obey(w, link) })
 	return kind
 }
 
 // awaitFirst waits for the first byte from the client, and obeys the server meanwhile.
-func awaitFirst(w *worker, link *control.Conn, fd int) (byte, error) {
+func awaitFirst(w *worker, link *control.Conn, sock *socket) (byte, error) {
 	for {
-		message, err := link.Await(fd)
+		message, err := link.Await(sock.descriptor())
 		switch {
 		case err != nil:
 			return 0, err
@@ -213,25 +211,24 @@ func awaitFirst(w *worker, link *control.Conn, fd int) (byte, error) {
 			}
 			continue
 		}
-		var b [1]byte
-		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		b, n, errno := sock.peek()
 		switch {
-		case err == unix.EAGAIN || err == unix.EINTR:
-		case err != nil:
-			return 0, os.NewSyscallError("recvfrom", err)
+		case errno == unix.EAGAIN || errno == unix.EINTR:
+		case errno != 0:
+			return 0, os.NewSyscallError("recvfrom", errno)
 		case n == 0:
 			return 0, io.EOF
 		default:
-			return b[0], nil
+			return b, nil
 		}
 	}
 }
 
-// What a new worker's first call need not wait for is done when that was replied to, or if there is none, a moment later. The
-// signals can wait until nobody waits for other new workers any more, either: until then the worker drops them by other means,
-// and package os/signal hears nothing of them.
+// What a new worker's first call need not wait for is done a moment later, and not at once after its reply, when the client may
+// want the same core. The signals can wait until nobody waits for other new workers any more, either: until then the worker
+// drops them by other means, and package os/signal hears nothing of them.
 const (
-	settleAfter  = 10 * time.Millisecond
+	settleAfter  = 5 * time.Millisecond
 	signalsAfter = 250 * time.Millisecond
 )
 

@@ -1,5 +1,3 @@
-//go:build !linux
-
 package server
 
 import (
@@ -7,6 +5,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // socket is a worker's connection, waited for in Go's poller.
@@ -36,6 +36,14 @@ func (s *socket) connect(fd int) error {
 
 // descriptor returns the connection's, which stays open as long as the socket does.
 func (s *socket) descriptor() int { return s.fd }
+
+// peek returns the first byte of what there is to read, and leaves it there. n is 0 at the end of the stream.
+func (s *socket) peek() (b byte, n int, err syscall.Errno) {
+	one := make([]byte, 1)
+	n, _, rerr := unix.Recvfrom(s.fd, one, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	err, _ = rerr.(syscall.Errno)
+	return one[0], n, err
+}
 
 // Expect does nothing: every Read begins with a look.
 func (s *socket) Expect() {}
