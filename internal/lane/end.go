@@ -130,7 +130,7 @@ func (e *End) ring() error {
 
 // awaitBytes looks for bytes for a while, and then sleeps until there are some.
 func (e *End) awaitBytes() error {
-	d, yield := e.look.forBytes(&e.in, &e.rang)
+	d, yield := e.look.forBytes(&e.in, e.out.unread(), &e.rang)
 	if d > 0 {
 		at, ok, err := e.look.until(d, yield, e.in.ready)
 		e.look.looked(at, ok)

@@ -23,7 +23,7 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one.
+// it takes to copy one. And what stands in the ring when a large message was written is read before it is answered.
 const (
 	quick      = int64(30 * time.Microsecond)
 	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
@@ -46,6 +46,8 @@ const (
 
 	yieldFlag = 1 << 31 // in the word look; the rest of it is ns
 	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
+
+	bytesPerNs = 4 // that are copied, no faster
 )
 
 // look is what an end knows of when to look. It belongs to the goroutine that reads, and to Begin and Served; one that writes
@@ -159,9 +161,9 @@ func (e *End) Counters() Counters {
 	return Counters{Hits: e.look.counts.hits.Load(), Misses: e.look.counts.misses.Load(), Bells: e.rings.Load()}
 }
 
-// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. rang says whether the peer
-// had to be woken.
-func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
+// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. The peer has still to read unread
+// bytes, and rang says whether it had to be woken.
+func (l *look) forBytes(in *source, unread int, rang *atomic.Bool) (d int64, yield bool) {
 	d, yield = l.budget, l.yield
 	if !l.app {
 		d, yield = l.hear()
@@ -179,6 +181,9 @@ func (l *look) forBytes(in *source, rang *atomic.Bool) (d int64, yield bool) {
 	case d > 0 && woken && l.app && !yield:
 		d += wakeUp
 	}
+	if unread >= len(in.ring)/4 {
+		d += int64(unread / bytesPerNs)
+	}
 	return d, yield
 }
 
@@ -192,7 +197,7 @@ func (l *look) forRoom(ring int) (d int64, yield bool) {
 }
 
 // copying is how long it may take to copy a quarter of a ring, in ns.
-func copying(ring int) int64 { return min(int64(ring/4/4), maxLook) }
+func copying(ring int) int64 { return min(int64(ring/4/bytesPerNs), maxLook) }
 
 // hear returns what the app has told the worker.
 func (l *look) hear() (d int64, yield bool) {

@@ -21,9 +21,11 @@ type calls struct {
 	late        time.Duration // then so much time has passed
 }
 
-func newCalls(t *testing.T) *calls {
+func newCalls(t *testing.T) *calls { return newCallsOn(t, lane.MinRing) }
+
+func newCallsOn(t *testing.T, ring int) *calls {
 	c := &calls{t: t, tick: 10 * time.Microsecond}
-	m := create(t, lane.MinRing)
+	m := create(t, ring)
 	c.mem = share(t, int(m.File().Fd()))
 	c.worker = lane.NewWorker(open(t, int(m.File().Fd())), deadBell{})
 	c.app = lane.NewApp(m, c, c.now)
@@ -152,6 +154,28 @@ func TestTimeOfOthersDoesNotCount(t *testing.T) {
 		hits, misses := c.call(1, many, time.Microsecond, time.Microsecond)
 		if hits != tt.hits || hits+misses != 1 {
 			t.Errorf("80 times %v: %d hits and %d misses", tt.tick, hits, misses)
+		}
+	}
+}
+
+// An answer can't come before the peer has read what stands in the ring.
+func TestLooksWhileTheRingIsRead(t *testing.T) {
+	t.Parallel()
+	const ring = 1 << 20
+	for _, tt := range []struct{ size, hits int }{{ring, 1}, {ring / 8, 0}} {
+		c := newCallsOn(t, ring)
+		c.whileLooked = true
+		c.call(100, 1, time.Microsecond, time.Microsecond)
+		c.looks = 15 // of 10 µs
+		before := c.app.Counters().Hits
+		c.app.Begin(c.clock, 1)
+		if _, err := c.app.Write(make([]byte, tt.size)); err != nil {
+			t.Fatal(err)
+		}
+		c.asked = true
+		pass(t, nil, c.app, false)
+		if hits := int(c.app.Counters().Hits - before); hits != tt.hits {
+			t.Errorf("%d bytes: %d hits", tt.size, hits)
 		}
 	}
 }

@@ -84,6 +84,15 @@ func (s *sink) ready() (bool, error) {
 	return used < uint64(len(s.ring)), nil
 }
 
+// unread returns how much of what was written the peer has still to read; 0 if it has stored what can't be, which ready finds out.
+func (s *sink) unread() int {
+	n := s.tail - s.sharedHead.Load()
+	if n > uint64(len(s.ring)) {
+		return 0
+	}
+	return int(n)
+}
+
 // put copies bytes in, as many as there is room for: of a large message no more than a quarter of the ring, so that the peer
 // can begin to read. It reports whether the peer waits for them.
 func (s *sink) put(p []byte) (n int, ring bool) {
