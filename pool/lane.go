@@ -29,6 +29,9 @@ const (
 	largeCall  = 256 << 10 // bytes there and back
 )
 
+// network is shared by all lanes of the process.
+var network lane.Network
+
 // laneTotals sum up the lanes of a pool's former workers. The pool's mu guards them.
 type laneTotals struct{ hits, misses uint64 }
 
@@ -71,7 +74,7 @@ func (w *worker) offerLane() error {
 		m.Close()
 		return err
 	}
-	w.stream.lane = lane.NewApp(m, &w.stream, func() int64 { return int64(now()) })
+	w.stream.lane = lane.NewApp(m, &w.stream, func() int64 { return int64(now()) }, &network)
 	w.laneState.end.Store(w.stream.lane)
 	w.conn.Switch(&w.stream)
 	return nil

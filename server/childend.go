@@ -19,6 +19,9 @@ func (w *child) wait() {
 	s := w.sup
 	st := w.proc.Wait()
 	s.board.Discharge(w.slotNo) // the pid is free
+	if w.holdsConnection() {
+		w.hasTaken() // now, as the client can't see the death while our copy of the connection is open
+	}
 	for _, p := range w.pipes { // a descendant that hid from its process group may hold them open
 		p.SetReadDeadline(time.Now().Add(drainFor))
 	}
@@ -43,17 +46,23 @@ func (w *child) wait() {
 
 // catchUp notes what a worker that is dead had no time to say: that it was ready, and has taken its connection.
 func (w *child) catchUp() {
-	w.mu.Lock()
-	taken := w.conn != nil && w.slot.Taken()
-	failed := w.reason == wire.ExitSetup
-	w.mu.Unlock()
-	if !taken {
+	if !w.holdsConnection() {
 		return
 	}
+	w.mu.Lock()
+	failed := w.reason == wire.ExitSetup
+	w.mu.Unlock()
 	if !failed {
 		w.isReady()
 	}
 	w.hasTaken()
+}
+
+// holdsConnection reports whether the worker has taken its connection, though it may not have said so yet.
+func (w *child) holdsConnection() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.conn != nil && w.slot.Taken()
 }
 
 // pass gives the dead worker's connection to another worker if it was never read, and reports the end otherwise.

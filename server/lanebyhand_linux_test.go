@@ -37,7 +37,7 @@ func (o *offering) take() (end *lane.End, words []uint64) {
 	o.lane(fd)
 	o.hears(wire.TypeLane, 1)
 	begun := time.Now()
-	end = lane.NewApp(m, clientBell{o.nc}, func() int64 { return int64(time.Since(begun)) })
+	end = lane.NewApp(m, clientBell{o.nc}, func() int64 { return int64(time.Since(begun)) }, new(lane.Network))
 	o.c.Switch(end)
 	return end, unsafe.Slice((*uint64)(unsafe.Pointer(&mem[0])), len(mem)/8)
 }

@@ -2,7 +2,7 @@
 // other.
 //
 //	m, err := lane.Create(lane.DefaultRing) // the app makes the memory, sends m.File() to the worker, and closes the file
-//	end := lane.NewApp(m, bell, now)
+//	end := lane.NewApp(m, bell, now, net)
 //
 //	m, err := lane.Open(fd) // the worker maps what it got
 //	end := lane.NewWorker(m, bell)
@@ -53,7 +53,7 @@
 //
 // A side never reads its own words back: what it has written and read it knows by itself. Each word of the peer is
 // loaded once, and checked before it is used: an index must leave between 0 and a ring's size of bytes, or the end
-// returns ErrCorrupt; the look is cut to maxLook; any value of asleep and full but 0 means 1, and costs a byte on the
-// socket. Bytes are only copied, and whoever decodes them decodes the copy. So a peer can garble or delay what it
-// sends, no more.
+// returns ErrCorrupt; the look is cut to maxLook, and to maxGiving where the core is given away; any value of asleep and
+// full but 0 means 1, and costs a byte on the socket. Bytes are only copied, and whoever decodes them decodes the copy. So
+// a peer can garble or delay what it sends, no more.
 package lane

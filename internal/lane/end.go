@@ -25,8 +25,9 @@ type End struct {
 	look look
 	mark uint64 // how much was written when the last call began
 
-	rang  atomic.Bool   // by Write, since Read last asked
-	rings atomic.Uint64 // see Counters
+	rang   atomic.Bool   // by Write, since Read last asked
+	behind atomic.Int64  // what the peer had still to read after the last large Write, until Read asks
+	rings  atomic.Uint64 // see Counters
 
 	wakes   atomic.Uint32 // how many waits for the bell have ended; added to under mu
 	mu      sync.Mutex    // guards waiting. Never held while somebody waits for the bell.
@@ -35,11 +36,11 @@ type End struct {
 }
 
 // NewApp returns the app's end. now is the clock by which it is told of calls, in nanoseconds; it is not asked for by a call
-// that is answered at once. A memory has one end in each process.
-func NewApp(m *Memory, bell Bell, now func() int64) *End {
+// that is answered at once. All ends that have the same clock share net. A memory has one end in each process.
+func NewApp(m *Memory, bell Bell, now func() int64, net *Network) *End {
 	p, toWorker, toApp := m.parts()
 	e := newEnd(m, bell, &p.app, &p.worker, toWorker, toApp)
-	e.look.init(now, &p.app.look, true)
+	e.look.init(now, &p.app.look, net)
 	return e
 }
 
@@ -47,7 +48,7 @@ func NewApp(m *Memory, bell Bell, now func() int64) *End {
 func NewWorker(m *Memory, bell Bell) *End {
 	p, toWorker, toApp := m.parts()
 	e := newEnd(m, bell, &p.worker, &p.app, toApp, toWorker)
-	e.look.init(ownClock, &p.app.look, false)
+	e.look.init(ownClock, &p.app.look, nil)
 	return e
 }
 
@@ -108,6 +109,9 @@ func (e *End) Write(p []byte) (int, error) {
 			}
 		}
 	}
+	if done >= len(e.out.ring)/4 {
+		e.behind.Store(int64(e.out.unread()))
+	}
 	runtime.KeepAlive(e)
 	return done, nil
 }
@@ -130,7 +134,7 @@ func (e *End) ring() error {
 
 // awaitBytes looks for bytes for a while, and then sleeps until there are some.
 func (e *End) awaitBytes() error {
-	d, yield := e.look.forBytes(&e.in, e.out.unread(), &e.rang)
+	d, yield := e.look.forBytes(&e.in, &e.rang, &e.behind)
 	if d > 0 {
 		at, ok, err := e.look.until(d, yield, e.in.ready)
 		e.look.looked(at, ok)

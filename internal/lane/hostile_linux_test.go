@@ -106,7 +106,7 @@ var fenced = bytes.Repeat([]byte{0xa5}, fence)
 func newVictim(m *lane.Memory, b lane.Bell, worker bool) *victim {
 	v := &victim{out: make([]byte, 64<<10), in: make([]byte, 64<<10+2*fence)}
 	v.renew = func() {
-		v.end = lane.NewApp(m, b, now)
+		v.end = lane.NewApp(m, b, now, new(lane.Network))
 		if worker {
 			v.end = lane.NewWorker(m, b)
 		}

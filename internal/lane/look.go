@@ -23,7 +23,7 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one. And what stands in the ring when a large message was written is read before it is answered.
+// it takes to copy one. And what stands in the ring when the app has written a large message is read before it is answered.
 const (
 	quick      = int64(30 * time.Microsecond)
 	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
@@ -32,9 +32,11 @@ const (
 	wakeUp     = int64(40 * time.Microsecond)
 	appYield   = int64(50 * time.Microsecond)
 	workLook   = int64(20 * time.Microsecond)  // and no less, because an interrupt on the app's core takes longer than a gap
-	maxLook    = int64(100 * time.Microsecond) // whatever an app says
-	maxGiving  = int64(time.Millisecond)       // however long others want the core
+	maxLook    = int64(100 * time.Microsecond) // whatever an app says, while the core is kept or nobody wants it,
+	maxGiving  = int64(time.Millisecond)       // and in all, however long others want it
 	gaveNobody = int64(2 * time.Microsecond)   // a core that is back sooner was wanted by nobody, or for next to nothing
+	pollEvery  = int64(150 * time.Microsecond) // see Network
+	maxRead    = int64(300 * time.Microsecond) // for the peer to read the rest of a large message
 	lookMisses = 3
 	firstRest  = 8
 	lastRest   = 64
@@ -47,13 +49,14 @@ const (
 	yieldFlag = 1 << 31 // in the word look; the rest of it is ns
 	lookGrain = 1 << 13 // that figure's, so that the word rarely changes
 
-	bytesPerNs = 4 // that are copied, no faster
+	bytesPerNs = 4 // that are copied, or more
 )
 
 // look is what an end knows of when to look. It belongs to the goroutine that reads, and to Begin and Served; one that writes
 // reads yield.
 type look struct {
 	now   func() int64
+	net   *Network       // of an app; nil for a worker
 	word  *atomic.Uint32 // the app's
 	app   bool
 	cores int
@@ -88,11 +91,11 @@ type counts struct{ hits, misses atomic.Uint64 }
 
 func count(n *atomic.Uint64) { n.Store(n.Load() + 1) }
 
-func (l *look) init(now func() int64, word *atomic.Uint32, app bool) {
-	l.now, l.word, l.app = now, word, app
+func (l *look) init(now func() int64, word *atomic.Uint32, net *Network) {
+	l.now, l.word, l.app, l.net = now, word, net != nil, net
 	l.cores = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	l.served, l.gap, l.rest, l.longRest = slow, slow, firstRest, firstLongRest
-	if l.yield = l.cores < 2; l.yield && app {
+	if l.yield = l.cores < 2; l.yield && l.app {
 		l.told = yieldFlag
 		word.Store(l.told)
 	}
@@ -161,14 +164,17 @@ func (e *End) Counters() Counters {
 	return Counters{Hits: e.look.counts.hits.Load(), Misses: e.look.counts.misses.Load(), Bells: e.rings.Load()}
 }
 
-// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. The peer has still to read unread
-// bytes, and rang says whether it had to be woken.
-func (l *look) forBytes(in *source, unread int, rang *atomic.Bool) (d int64, yield bool) {
+// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. rang says whether the peer
+// had to be woken, and behind how much it has still to read of a large message.
+func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d int64, yield bool) {
 	d, yield = l.budget, l.yield
 	if !l.app {
 		d, yield = l.hear()
 	}
 	l.budget = 0
+	if l.app && yield && l.net.due(l.begun) {
+		d = 0
+	}
 	l.expected = d > 0
 	woken := rang.Load()
 	if woken {
@@ -181,8 +187,8 @@ func (l *look) forBytes(in *source, unread int, rang *atomic.Bool) (d int64, yie
 	case d > 0 && woken && l.app && !yield:
 		d += wakeUp
 	}
-	if unread >= len(in.ring)/4 {
-		d += int64(unread / bytesPerNs)
+	if l.app && behind.Load() > 0 {
+		d += min(behind.Swap(0)/bytesPerNs, maxRead)
 	}
 	return d, yield
 }
@@ -226,11 +232,12 @@ func (l *look) looked(at int64, hit bool) {
 func (l *look) slept() {
 	if l.app {
 		l.seen = l.now()
+		l.net.polled.Store(l.seen)
 	}
 }
 
-// until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has given
-// its core away, when it was; 0 if the clock was not looked at.
+// until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has offered
+// its core to others, when it was; 0 if the clock was not looked at.
 func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64, ok bool, err error) {
 	if yield {
 		return l.give(d, ready)
@@ -291,6 +298,17 @@ func (l *look) give(d int64, ready func() (bool, error)) (at int64, ok bool, err
 	}
 	return at, false, nil
 }
+
+// Network is what the ends of an app share, because the process has one network poller. While goroutines that look keep giving
+// their cores to each other none is ever idle, and only who is idle polls the network: everything else that the app does there
+// would wait for the 10 ms after which Go looks all the same. So when nobody has slept for pollEvery, those that begin to wait
+// sleep instead of looking, until somebody was woken by the poller.
+type Network struct {
+	polled atomic.Int64 // when somebody was last woken, by the clock of the ends
+}
+
+// due reports whether the poller has not been asked for too long.
+func (n *Network) due(now int64) bool { return now-n.polled.Load() > pollEvery }
 
 var started = time.Now()
 

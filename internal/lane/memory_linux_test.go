@@ -64,7 +64,7 @@ func TestCloseFrees(t *testing.T) {
 	}
 	defer unix.Close(f)
 	worker := lane.NewWorker(open(t, f), b)
-	if _, err := lane.NewApp(m, app, now).Write(make([]byte, lane.DefaultRing)); err != nil {
+	if _, err := lane.NewApp(m, app, now, new(lane.Network)).Write(make([]byte, lane.DefaultRing)); err != nil {
 		t.Fatal(err)
 	}
 	if n := blocks(t, f); n < lane.DefaultRing {
@@ -188,7 +188,7 @@ func TestCorrupt(t *testing.T) {
 		make func(*lane.Memory, lane.Bell) *lane.End
 		peer int
 	}{
-		{"app", func(m *lane.Memory, b lane.Bell) *lane.End { return lane.NewApp(m, b, now) }, workWords},
+		{"app", func(m *lane.Memory, b lane.Bell) *lane.End { return lane.NewApp(m, b, now, new(lane.Network)) }, workWords},
 		{"worker", lane.NewWorker, appWords},
 	} {
 		for _, v := range []uint64{lane.MinRing + 1, 1 << 31, 1 << 32, 1 << 63, 1<<64 - 1} {

@@ -23,10 +23,23 @@ func TestHush(t *testing.T) {
 	}
 	heard := make(chan os.Signal, 100)
 	signal.Notify(heard, everybodys[0], everybodys[1], everybodys[2])
+	defer signal.Stop(heard)
 	unhush()
 	for _, s := range everybodys {
 		syscall.Kill(os.Getpid(), s)
 		for got := <-heard; got != s; got = <-heard { // one of those before was still on its way
 		}
 	}
+}
+
+// What somebody has done with a signal meanwhile stays.
+func TestUnhushLeavesWhatOthersHaveSet(t *testing.T) {
+	hush()
+	signal.Ignore(syscall.SIGHUP)
+	unhush()
+	var now sigaction
+	if !rtSigaction(syscall.SIGHUP, nil, &now) || now.handler != ignored {
+		t.Errorf("SIGHUP has the handler %#x", now.handler)
+	}
+	signal.Reset(syscall.SIGHUP)
 }

@@ -27,7 +27,7 @@ var hushed = map[unix.Signal]*sigaction{}
 // It runs on the main thread, from init.
 func hush() {
 	handler, restorer := handlers()
-	act := sigaction{handler: handler, restorer: restorer, flags: onStackFlag | restartFlag | restorerFlag}
+	act := sigaction{handler: handler, restorer: restorer, flags: onStackFlag | restartFlag | restorerFlag, mask: ^uint64(0)}
 	for _, s := range everybodys {
 		old := new(sigaction)
 		if rtSigaction(s, nil, old) && old.handler != ignored && rtSigaction(s, &act, nil) {
@@ -36,10 +36,15 @@ func hush() {
 	}
 }
 
-// unhush gives the signals back to the runtime.
+// unhush gives the signals back to the runtime, but those that somebody has taken for himself meanwhile, as C libraries may and
+// signal.Ignore does.
 func unhush() {
+	handler, _ := handlers()
 	for s, old := range hushed {
-		rtSigaction(s, old, nil)
+		var now sigaction
+		if rtSigaction(s, nil, &now) && now.handler == handler {
+			rtSigaction(s, old, nil)
+		}
 	}
 }
 

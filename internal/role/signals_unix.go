@@ -18,7 +18,9 @@ var everybodys = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHU
 var DropSignals = sync.OnceFunc(func() {
 	c := make(chan os.Signal, 1)
 	for _, s := range everybodys {
-		signal.Notify(c, s)
+		if !signal.Ignored(s) { // it does nothing already, and what the worker starts is to ignore it too
+			signal.Notify(c, s)
+		}
 	}
 	unhush()
 })
