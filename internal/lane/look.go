@@ -68,6 +68,7 @@ type look struct {
 	seen        int64 // when this call's answer had not yet come; 0 if nobody has looked at the clock
 	budget      int64 // for this call's answer; 0 once it is used
 	expected    bool  // the look was allowed by budget, and is to be learned from
+	forNet      bool  // this call sleeps for the network's sake: when its answer comes says nothing of looks
 	told        uint32
 
 	late int64 // average in ns, of replies to calls for which both sides looked
@@ -110,7 +111,7 @@ func (e *End) Begin(now int64, callers int) {
 	}
 	e.mark = e.out.tail
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
-	l.begun, l.seen, l.budget = now, 0, 0
+	l.begun, l.seen, l.budget, l.forNet = now, 0, 0, false
 	l.yield = 2*callers > l.cores
 	var tell int64
 	switch {
@@ -144,7 +145,7 @@ func (e *End) Served(run time.Duration) {
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
-	if l.told&^yieldFlag != 0 {
+	if l.told&^yieldFlag != 0 && !l.forNet {
 		l.came(l.replied - l.begun - r)
 	}
 }
@@ -173,7 +174,7 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 	}
 	l.budget = 0
 	if l.app && yield && l.net.due(l.begun) {
-		d = 0
+		d, l.forNet = 0, true
 	}
 	l.expected = d > 0
 	woken := rang.Load()
