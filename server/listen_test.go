@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bullpen-go/bullpen/internal/proctest"
 	"github.com/bullpen-go/bullpen/server"
 )
 
@@ -90,6 +91,13 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal(err)
 	}
+	proctest.Eventually(t, "nobody answers", func() bool { // a process that another test just starts has the old one for a moment
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
 	listen(t, path)
 	c, err := net.Dial("unix", path)
 	if err != nil {
