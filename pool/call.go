@@ -59,7 +59,7 @@ func (w *worker) call(ctx context.Context, c *wire.Call, s *settings, start, at 
 		w.stream.written()
 		if w.unmet {
 			err = w.meet()
-			c.Pid = w.hello.Pid
+			c.Pid = w.hello.Load().Pid
 		}
 	}
 	if err == nil {
@@ -117,8 +117,9 @@ func (p *Pool) late(ctx context.Context, method string, deadline, at, start inst
 // prepare makes the call's message.
 func (w *worker) prepare(c *wire.Call, s *settings, last bool) {
 	w.id++
-	c.Pid = w.hello.Pid
-	w.out = wire.Message{Type: wire.TypeDo, ID: w.id, Method: c.Method, Values: c.Args, Last: last && w.hello.Hook}
+	hello := w.hello.Load()
+	c.Pid = hello.Pid
+	w.out = wire.Message{Type: wire.TypeDo, ID: w.id, Method: c.Method, Values: c.Args, Last: last && hello.Hook}
 	if len(s.meta)+len(c.Meta) > 0 {
 		user := make(map[string]any, len(s.meta)+len(c.Meta))
 		for k, v := range s.meta {

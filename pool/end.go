@@ -45,9 +45,10 @@ func (w *worker) exit() *wire.Exit {
 	type asker interface {
 		askExit(context.Context, wire.Ask) *wire.Exit
 	}
-	if nc, ok := w.nc.(asker); ok && w.hello.Pid != 0 {
+	hello := w.hello.Load()
+	if nc, ok := w.nc.(asker); ok && hello.Pid != 0 {
 		e := w.exitWithin(exitWait, func(ctx context.Context) *wire.Exit {
-			return nc.askExit(ctx, wire.Ask{Pid: w.hello.Pid, Number: w.hello.Number})
+			return nc.askExit(ctx, wire.Ask{Pid: hello.Pid, Number: hello.Number})
 		})
 		if e != nil {
 			return e
@@ -62,7 +63,7 @@ func (w *worker) exit() *wire.Exit {
 			return e
 		}
 	}
-	return &wire.Exit{Pid: w.hello.Pid, Number: w.hello.Number, Code: -1}
+	return &wire.Exit{Pid: hello.Pid, Number: hello.Number, Code: -1}
 }
 
 // exitWithin asks how the worker ended, for as long as the call has time still, or for least if that is more.
@@ -97,7 +98,7 @@ func (w *worker) died(err error, method string, log func(*wire.LogDefer, int)) e
 	if e.Reason == wire.ExitSetup {
 		return &wire.SetupError{Message: e.Detail, Pid: e.Pid}
 	}
-	return &WorkerDiedError{Pool: w.pool.config.Name, Method: method, Pid: max(e.Pid, w.hello.Pid), Exit: e, Unread: w.unread(err), Err: err}
+	return &WorkerDiedError{Pool: w.pool.config.Name, Method: method, Pid: max(e.Pid, w.hello.Load().Pid), Exit: e, Unread: w.unread(err), Err: err}
 }
 
 // unread reports whether the connection's error proves that the worker never read the call. A unix socket that is closed

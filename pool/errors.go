@@ -76,7 +76,7 @@ type TimeoutError struct {
 
 // Holder is a checkout that holds a worker.
 type Holder struct {
-	Pid    int    // 0 if the wire doesn't tell
+	Pid    int    // 0 if the wire doesn't tell, and of a standby that has just been handed out, until it has said hello
 	Method string // the call that runs, or the last one
 	// For is how long it is since the checkout. One that has made no call yet, and did not have to wait for its worker,
 	// counts from when others began to wait.

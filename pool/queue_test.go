@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bullpen-go/bullpen/forkserver"
 	"github.com/bullpen-go/bullpen/pool"
+	"github.com/bullpen-go/bullpen/server"
 	"github.com/bullpen-go/bullpen/wire"
 )
 
@@ -178,6 +180,25 @@ func TestQueuedCallThatIsCanceledIsNotRun(t *testing.T) {
 	if got := must[[]int](t)(stays.Wait()); !slices.Equal(got, []int{2}) {
 		t.Errorf("the calls that ran: %v", got)
 	}
+}
+
+// A standby is handed out before it has said hello. Whoever waits may look at it while its holder reads that.
+func TestWaitBehindAStandby(t *testing.T) {
+	t.Parallel()
+	ev := newEvents()
+	srv := start(t, plain, forkserver.Config{OnEvent: ev.on, Limits: server.Limits{Standby: 1}})
+	ev.wait(t, server.WorkerReady, 1)
+	p := newPool(t, srv, pool.Config{MaxWorkers: 1})
+	ctx, g := limited(t), newGate(t)
+	running := hold.Go(ctx, p, g.path)
+	h := g.next(t)
+	_, err := p.With(pool.CheckoutConfig{Timeout: 20 * time.Millisecond}).Checkout(ctx)
+	e := as[*pool.TimeoutError](t, err)
+	if len(e.Holders) != 1 || e.Holders[0].Pid != h.pid && e.Holders[0].Pid != 0 || e.Holders[0].Method != "hold" {
+		t.Errorf("holders %+v; want pid %d, or 0 if its hello was not read yet", e.Holders, h.pid)
+	}
+	h.open()
+	must[int](t)(running.Wait())
 }
 
 // TestWaitThatTimesOut says who holds the workers meanwhile.

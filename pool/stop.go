@@ -58,7 +58,7 @@ func (w *worker) outlast() {
 	if w.life == nil {
 		return
 	}
-	grace := w.hello.Grace
+	grace := w.hello.Load().Grace
 	if w.pool.config.Wire == wire.JSON { // which doesn't tell
 		grace = exitWait
 	}

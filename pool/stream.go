@@ -178,7 +178,7 @@ func (s *stream) patient(at instant) bool {
 	for {
 		if s.ctx.Err() != nil && !s.canceled {
 			s.canceled = true
-			s.grace = at.add(s.w.hello.Grace + graceSlack)
+			s.grace = at.add(s.w.hello.Load().Grace + graceSlack)
 			if s.deadline != 0 {
 				s.grace = min(s.grace, s.deadline)
 			}

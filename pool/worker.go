@@ -21,15 +21,15 @@ type worker struct {
 	tcp    bool
 	stream stream
 	conn   *wire.Conn
-	hello  wire.Hello
 	silent bool // this side's hello is still to be sent; see spare
 	unmet  bool // the worker's hello is still to be read
 
-	id        uint32      // of the last call
-	checkouts int         // up to the present one
-	served    atomic.Bool // it has replied to a call; the pool may look while somebody else holds the worker
-	failed    bool        // a handler returned an error in this checkout
-	end       string      // why it can't be used again, or ""
+	id        uint32                     // of the last call
+	checkouts int                        // up to the present one
+	served    atomic.Bool                // it has replied to a call; the pool may look while somebody else holds the worker
+	hello     atomic.Pointer[wire.Hello] // what it has said of itself, or noHello; the pool may look, too
+	failed    bool                       // a handler returned an error in this checkout
+	end       string                     // why it can't be used again, or ""
 	out, in   wire.Message
 
 	asking    context.Context // ends when nobody wants to know any more how the worker died
@@ -51,6 +51,9 @@ type worker struct {
 	summed   bool    // its lane, by Stat
 }
 
+// noHello is the hello of a worker that has said none yet, or that speaks a wire without them.
+var noHello wire.Hello
+
 // handle is what a Checkout holds while it is out. When that is dropped without Release the garbage collector finds the
 // handle, and the worker is reclaimed.
 type handle struct {
@@ -65,6 +68,7 @@ func newWorker(p *Pool, nc net.Conn) *worker {
 	w.stream.init(w, nc)
 	w.conn = wire.NewClientConn(&w.stream, p.config.Wire, p.config.MaxMessage)
 	w.method.Store(new(string))
+	w.hello.Store(&noHello)
 	w.asking, w.endAsking = context.WithCancel(context.Background())
 	w.handle = &handle{w: w}
 	w.cleanup = runtime.AddCleanup(w.handle, func(w *worker) { go w.pool.lost(w) }, w)
@@ -103,12 +107,13 @@ func (w *worker) meet() error {
 		return w.in.Hello.Setup
 	}
 	w.unmet = false
-	w.hello = *w.in.Hello
+	hello := *w.in.Hello
 	if w.pool.config.untimed {
-		w.hello.Grace = notimeouts.Forever
+		hello.Grace = notimeouts.Forever
 	}
-	w.conn.SetMaxOut(w.hello.MaxMessage)
-	w.laneState.possible = w.hello.Lane == wire.LaneLayout && w.canLane()
+	w.conn.SetMaxOut(hello.MaxMessage)
+	w.laneState.possible = hello.Lane == wire.LaneLayout && w.canLane()
+	w.hello.Store(&hello)
 	return nil
 }
 
@@ -200,7 +205,7 @@ func (w *worker) tell() bool {
 	if w.pool.config.Wire == wire.JSON {
 		return w.end == "" && (!w.failed || w.pool.config.ReuseAfterError)
 	}
-	return w.usable() && w.hello.Hook
+	return w.usable() && w.hello.Load().Hook
 }
 
 // spent returns why a worker can't be used for another checkout, or "".
@@ -217,7 +222,8 @@ func (w *worker) spent() string {
 	return ""
 }
 
-func (w *worker) pid() int        { return w.hello.Pid }
+// pid is 0 before the worker's hello. It may be asked by anybody, as running may.
+func (w *worker) pid() int        { return w.hello.Load().Pid }
 func (w *worker) running() string { return *w.method.Load() }
 
 // close closes the connection: an idle worker ends itself then.
