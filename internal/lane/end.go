@@ -136,7 +136,7 @@ func (e *End) ring() error {
 func (e *End) awaitBytes() error {
 	d, yield := e.look.forBytes(&e.in, &e.rang, &e.behind)
 	if d > 0 {
-		at, ok, err := e.look.until(d, yield, e.in.ready)
+		at, ok, err := e.look.until(d, yield, e.in.ready, &e.in.shared)
 		e.look.looked(at, ok)
 		if ok || err != nil {
 			return err
@@ -150,9 +150,12 @@ func (e *End) awaitBytes() error {
 // awaitRoom does the same for room.
 func (e *End) awaitRoom() error {
 	d, yield := e.look.forRoom(len(e.out.ring))
-	if _, ok, err := e.look.until(d, yield, e.out.ready); ok || err != nil {
-		return err
+	if !e.out.shared {
+		if _, ok, err := e.look.until(d, yield, e.out.ready, &e.out.shared); ok || err != nil {
+			return err
+		}
 	}
+	e.out.shared = false
 	return e.sleep(e.out.full, e.out.ready)
 }
 

@@ -23,7 +23,9 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one. And what stands in the ring when the app has written a large message is read before it is answered.
+// it takes to copy one. If somebody had the core meanwhile it may have been the peer, and two that share a core take turns at
+// filling and emptying the ring, for milliseconds: the system moves nobody who is awake. So the next time this side sleeps, and
+// may be woken on another core. And what stands in the ring when the app has written a large message is read before it is answered.
 const (
 	quick      = int64(30 * time.Microsecond)
 	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
@@ -35,6 +37,7 @@ const (
 	maxLook    = int64(100 * time.Microsecond) // whatever an app says, while the core is kept or nobody wants it,
 	maxGiving  = int64(time.Millisecond)       // and in all, however long others want it
 	gaveNobody = int64(2 * time.Microsecond)   // a core that is back sooner was wanted by nobody, or for next to nothing
+	gaveMuch   = int64(20 * time.Microsecond)  // a core that is back later was taken by somebody who had much to do
 	pollEvery  = int64(150 * time.Microsecond) // see Network
 	maxRead    = int64(300 * time.Microsecond) // for the peer to read the rest of a large message
 	lookMisses = 3
@@ -182,6 +185,8 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 		rang.Store(false)
 	}
 	switch {
+	case in.burst && in.shared:
+		d, in.burst, in.shared = 0, false, false
 	case in.burst:
 		d = max(d, copying(len(in.ring)))
 		in.burst = false
@@ -238,16 +243,17 @@ func (l *look) slept() {
 }
 
 // until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has offered
-// its core to others, when it was; 0 if the clock was not looked at.
-func (l *look) until(d int64, yield bool, ready func() (bool, error)) (at int64, ok bool, err error) {
+// its core to others, when it was; 0 if the clock was not looked at. It sets shared if it keeps the core and somebody else had it
+// for long all the same.
+func (l *look) until(d int64, yield bool, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
 	if yield {
 		return l.give(d, ready)
 	}
-	return l.spin(d, ready)
+	return l.spin(d, ready, shared)
 }
 
 // spin is until in a loop that keeps the core.
-func (l *look) spin(d int64, ready func() (bool, error)) (at int64, ok bool, err error) {
+func (l *look) spin(d int64, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
@@ -255,6 +261,9 @@ func (l *look) spin(d int64, ready func() (bool, error)) (at int64, ok bool, err
 		for i := range rounds {
 			if overdue && i == 0 {
 				yieldCore()
+				if now := l.now(); now-at > gaveMuch {
+					*shared = true
+				}
 			} else {
 				pause()
 			}

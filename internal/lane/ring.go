@@ -16,6 +16,7 @@ type source struct {
 	published uint64 // the head of which the peer was last told, if it waits for room
 	tail      uint64 // the peer's, as it was last loaded and found good
 	burst     bool   // so much came at once that more is likely to follow
+	shared    bool   // somebody had the core while this side looked within a large message; see look.go
 
 	sharedHead *atomic.Uint64
 	asleep     *atomic.Uint32
@@ -43,11 +44,12 @@ func (s *source) ready() (bool, error) {
 // take copies bytes out, as many as there are: of a large message no more than a quarter of the ring, so that the peer can
 // write while this side reads. It reports whether the peer waits for the room that this has made.
 func (s *source) take(p []byte) (n int, ring bool) {
+	past := len(p) >= streamOut
 	p = p[:min(uint64(len(p)), s.tail-s.head, uint64(len(s.ring)/4))]
 	at := int(s.head) & (len(s.ring) - 1)
-	n = copy(p, s.ring[at:])
+	n = move(p, s.ring[at:], past)
 	if n < len(p) {
-		n += copy(p[n:], s.ring)
+		n += move(p[n:], s.ring, past)
 	}
 	s.head += uint64(n)
 	s.sharedHead.Store(s.head)
@@ -60,9 +62,10 @@ func (s *source) take(p []byte) (n int, ring bool) {
 
 // sink is the writing half of an end: the ring that the peer reads.
 type sink struct {
-	ring []byte
-	tail uint64 // written so far
-	head uint64 // the peer's, as it was last loaded and found good
+	ring   []byte
+	tail   uint64 // written so far
+	head   uint64 // the peer's, as it was last loaded and found good
+	shared bool   // see source
 
 	sharedTail *atomic.Uint64
 	full       *atomic.Uint32
@@ -97,15 +100,30 @@ func (s *sink) unread() int {
 // can begin to read. It reports whether the peer waits for them.
 func (s *sink) put(p []byte) (n int, ring bool) {
 	size := uint64(len(s.ring))
+	past := len(p) >= streamIn
 	p = p[:min(uint64(len(p)), size-(s.tail-s.head), size/4)]
 	at := int(s.tail) & (len(s.ring) - 1)
-	n = copy(s.ring[at:], p)
+	n = move(s.ring[at:], p, past)
 	if n < len(p) {
-		n += copy(s.ring, p[n:])
+		n += move(s.ring, p[n:], past)
 	}
 	s.tail += uint64(n)
 	s.sharedTail.Store(s.tail)
 	return n, s.asleep.Load() != 0 && s.asleep.Swap(0) != 0
+}
+
+// What is large goes past the caches: into a ring, and out of it if whoever reads it next finds it in no cache anyway.
+const (
+	streamIn  = 256 << 10
+	streamOut = 1 << 20
+)
+
+// move copies, past the caches or through them.
+func move(dst, src []byte, past bool) int {
+	if past {
+		return stream(dst, src)
+	}
+	return copy(dst, src)
 }
 
 func corrupt(what string, peer, own uint64, ring int) error {
