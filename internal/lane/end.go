@@ -134,9 +134,13 @@ func (e *End) ring() error {
 
 // awaitBytes looks for bytes for a while, and then sleeps until there are some.
 func (e *End) awaitBytes() error {
-	d, yield := e.look.forBytes(&e.in, &e.rang, &e.behind)
+	d, yield, large := e.look.forBytes(&e.in, &e.rang, &e.behind)
 	if d > 0 {
-		at, ok, err := e.look.until(d, yield, e.in.ready, &e.in.shared)
+		var shared *bool
+		if large {
+			shared = &e.in.shared
+		}
+		at, ok, err := e.look.until(d, yield, e.in.ready, shared)
 		e.look.looked(at, ok)
 		if ok || err != nil {
 			return err

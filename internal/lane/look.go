@@ -11,8 +11,8 @@ import (
 //
 //   - Nobody looks unless the averages of the time that a call is served and of the gap until the next one are both below quick.
 //   - With few callers, of whom each can have a core and its worker one too, both look in a loop with a pause instruction, for
-//     twice the average that they wait for, and a little more if the peer must first be woken. In the second half of it they offer
-//     the core now and then, because the peer may be waiting for this very one.
+//     twice the average that they wait for, and a little more if the peer must first be woken. They keep the core: somebody who
+//     wants it may keep it for milliseconds, and who sleeps instead gets it back at once when it is woken.
 //   - With more callers a side that looks takes the core from the one that it waits for. So it gives the core away and looks
 //     whenever it gets it back: the app to other goroutines, and now and then to other processes, the worker to these. Only the
 //     time counts in which nobody wanted the core: while somebody does, who gives it away costs nothing, and sleeping costs
@@ -23,7 +23,7 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one. If somebody had the core meanwhile it may have been the peer, and two that share a core take turns at
+// it takes to copy one. In the second half of that it offers the core now and then. If somebody had the core meanwhile it may have been the peer, and two that share a core take turns at
 // filling and emptying the ring, for milliseconds: the system moves nobody who is awake. So the next time this side sleeps, and
 // may be woken on another core. And what stands in the ring when the app has written a large message is read before it is answered.
 const (
@@ -168,9 +168,9 @@ func (e *End) Counters() Counters {
 	return Counters{Hits: e.look.counts.hits.Load(), Misses: e.look.counts.misses.Load(), Bells: e.rings.Load()}
 }
 
-// forBytes returns for how long to look for bytes, and whether to give the core away meanwhile. rang says whether the peer
-// had to be woken, and behind how much it has still to read of a large message.
-func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d int64, yield bool) {
+// forBytes returns for how long to look for bytes, whether to give the core away meanwhile, and whether it is within a large
+// message. rang says whether the peer had to be woken, and behind how much it has still to read of a large message.
+func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d int64, yield, large bool) {
 	d, yield = l.budget, l.yield
 	if !l.app {
 		d, yield = l.hear()
@@ -184,19 +184,21 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 	if woken {
 		rang.Store(false)
 	}
+	large = in.burst
 	switch {
-	case in.burst && in.shared:
-		d, in.burst, in.shared = 0, false, false
-	case in.burst:
+	case large && in.shared:
+		d, in.shared = 0, false
+	case large:
 		d = max(d, copying(len(in.ring)))
-		in.burst = false
 	case d > 0 && woken && l.app && !yield:
 		d += wakeUp
 	}
+	in.burst = false
 	if l.app && behind.Load() > 0 {
 		d += min(behind.Swap(0)/bytesPerNs, maxRead)
+		large = true
 	}
-	return d, yield
+	return d, yield, large
 }
 
 // forRoom does the same for room.
@@ -243,8 +245,8 @@ func (l *look) slept() {
 }
 
 // until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has offered
-// its core to others, when it was; 0 if the clock was not looked at. It sets shared if it keeps the core and somebody else had it
-// for long all the same.
+// its core to others, when it was; 0 if the clock was not looked at. Within a large message shared isn't nil, and set if somebody
+// had the core for long.
 func (l *look) until(d int64, yield bool, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
 	if yield {
 		return l.give(d, ready)
@@ -252,14 +254,14 @@ func (l *look) until(d int64, yield bool, ready func() (bool, error), shared *bo
 	return l.spin(d, ready, shared)
 }
 
-// spin is until in a loop that keeps the core.
+// spin is until in a loop that mostly keeps the core.
 func (l *look) spin(d int64, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
-		overdue := end != 0 && at > end-d/2
+		offer := shared != nil && end != 0 && at > end-d/2
 		for i := range rounds {
-			if overdue && i == 0 {
+			if offer && i == 0 {
 				yieldCore()
 				if now := l.now(); now-at > gaveMuch {
 					*shared = true
@@ -268,7 +270,7 @@ func (l *look) spin(d int64, ready func() (bool, error), shared *bool) (at int64
 				pause()
 			}
 			if ok, err := ready(); ok || err != nil {
-				if l.app && overdue {
+				if l.app && offer {
 					at = l.now()
 				}
 				return at, ok, err
