@@ -21,6 +21,7 @@ type laneState struct {
 	quick    int                      // calls in quick succession, less the others
 	traffic  uint64                   // bytes to and from the worker up to the last call
 	end      atomic.Pointer[lane.End] // for Stat
+	left     atomic.Bool              // its memory was given back
 }
 
 const (
@@ -75,6 +76,7 @@ func (w *worker) offerLane() error {
 		return err
 	}
 	w.stream.lane = lane.NewApp(m, &w.stream, func() int64 { return int64(now()) }, &network)
+	network.Enter()
 	w.laneState.end.Store(w.stream.lane)
 	w.conn.Switch(&w.stream)
 	return nil
@@ -102,8 +104,9 @@ func (w *worker) exchange(m *lane.Memory) (taken bool, err error) {
 
 // closeLane gives the memory back.
 func (w *worker) closeLane() {
-	if end := w.laneState.end.Load(); end != nil {
+	if end := w.laneState.end.Load(); end != nil && !w.laneState.left.Swap(true) {
 		end.Close()
+		network.Leave()
 	}
 }
 

@@ -38,7 +38,6 @@ const (
 	maxGiving  = int64(time.Millisecond)       // and in all, however long others want it
 	gaveNobody = int64(2 * time.Microsecond)   // a core that is back sooner was wanted by nobody, or for next to nothing
 	gaveMuch   = int64(20 * time.Microsecond)  // a core that is back later was taken by somebody who had much to do
-	pollEvery  = int64(150 * time.Microsecond) // see Network
 	maxRead    = int64(300 * time.Microsecond) // for the peer to read the rest of a large message
 	lookMisses = 3
 	firstRest  = 8
@@ -71,7 +70,7 @@ type look struct {
 	seen        int64 // when this call's answer had not yet come; 0 if nobody has looked at the clock
 	budget      int64 // for this call's answer; 0 once it is used
 	expected    bool  // the look was allowed by budget, and is to be learned from
-	forNet      bool  // this call sleeps for the network's sake: when its answer comes says nothing of looks
+	aside       bool  // this call has stood aside for the network: when its answer comes says nothing of looks
 	told        uint32
 
 	late int64 // average in ns, of replies to calls for which both sides looked
@@ -114,7 +113,7 @@ func (e *End) Begin(now int64, callers int) {
 	}
 	e.mark = e.out.tail
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
-	l.begun, l.seen, l.budget, l.forNet = now, 0, 0, false
+	l.begun, l.seen, l.budget, l.aside = now, 0, 0, false
 	l.yield = 2*callers > l.cores
 	var tell int64
 	switch {
@@ -148,7 +147,7 @@ func (e *End) Served(run time.Duration) {
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
-	if l.told&^yieldFlag != 0 && !l.forNet {
+	if l.told&^yieldFlag != 0 && !l.aside {
 		l.came(l.replied - l.begun - r)
 	}
 }
@@ -176,9 +175,6 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 		d, yield = l.hear()
 	}
 	l.budget = 0
-	if l.app && yield && l.net.due(l.begun) {
-		d, l.forNet = 0, true
-	}
 	l.expected = d > 0
 	woken := rang.Load()
 	if woken {
@@ -240,7 +236,6 @@ func (l *look) looked(at int64, hit bool) {
 func (l *look) slept() {
 	if l.app {
 		l.seen = l.now()
-		l.net.polled.Store(l.seen)
 	}
 }
 
@@ -291,6 +286,9 @@ func (l *look) give(d int64, ready func() (bool, error)) (at int64, ok bool, err
 	at = l.now()
 	end := at + maxGiving
 	for i := 0; d > 0 && at < end; i++ {
+		if l.app && l.net.makeWay(at) {
+			l.aside = true
+		}
 		if l.app && i%4 != 3 {
 			runtime.Gosched()
 		} else {
@@ -310,17 +308,6 @@ func (l *look) give(d int64, ready func() (bool, error)) (at int64, ok bool, err
 	}
 	return at, false, nil
 }
-
-// Network is what the ends of an app share, because the process has one network poller. While goroutines that look keep giving
-// their cores to each other none is ever idle, and only who is idle polls the network: everything else that the app does there
-// would wait for the 10 ms after which Go looks all the same. So when nobody has slept for pollEvery, those that begin to wait
-// sleep instead of looking, until somebody was woken by the poller.
-type Network struct {
-	polled atomic.Int64 // when somebody was last woken, by the clock of the ends
-}
-
-// due reports whether the poller has not been asked for too long.
-func (n *Network) due(now int64) bool { return now-n.polled.Load() > pollEvery }
 
 var started = time.Now()
 
