@@ -220,8 +220,19 @@ func (p *Pool) replace(w *worker) {
 	if !needed || p.closed || p.fails.paused || p.leaving > 0 {
 		p.grow()
 		p.checkDrained()
+		closed := p.closed
+		if !closed {
+			p.work.Add(1)
+		}
 		p.mu.Unlock()
-		w.close()
+		if closed {
+			w.close()
+			return
+		}
+		go func() { // whoever made the worker's last call has its reply, and need not wait
+			defer p.work.Done()
+			w.close()
+		}()
 		return
 	}
 	p.leaving++

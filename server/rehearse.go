@@ -40,7 +40,7 @@ func rehearse(config workerConfig) {
 		return
 	}
 	defer sock.Close()
-	svc := &Service{handlers: map[string]handler{}}
+	svc := &Service{name: config.Service, handlers: map[string]handler{}}
 	Handle(svc, rehearsed, func(_ context.Context, s string) (string, error) { return s, nil })
 	w := newWorker(svc, config, scoreboard.Local())
 	w.use(sock)
@@ -55,7 +55,8 @@ const rehearsed = "echo"
 func script() []byte {
 	var buf bytes.Buffer
 	c := wire.NewClientConn(&buf, wire.Binary, 0)
-	c.Write(&wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version, Name: rehearsed}})
+	c.Write(&wire.Message{Type: wire.TypeHello, Hello: &wire.Hello{Version: wire.Version, MaxMessage: wire.DefaultMaxMessage, Name: rehearsed,
+		Lane: wire.LaneLayout}})
 	c.Write(&wire.Message{Type: wire.TypeDo, ID: 1, Method: rehearsed, Values: []any{rehearsed}})
 	return buf.Bytes()
 }

@@ -106,7 +106,7 @@ func appendBody(b []byte, m *Message) (buf, tail []byte, err error) {
 	case TypeEr:
 		b, err = appendReflected(b, m.Err.valid())
 	case TypeHello:
-		b, err = appendReflected(b, m.Hello.valid())
+		b, err = appendHello(b, m.Hello.valid())
 	}
 	return b, nil, err
 }
@@ -198,8 +198,11 @@ func parseBody(m *Message) error {
 		m.body = nil
 	case TypeHello:
 		m.Hello = new(Hello)
-		if err := decMode.Unmarshal(m.body, m.Hello); err != nil {
-			return &ProtocolError{Message: "the body of hello is not a hello", Err: err}
+		if !decodeHello(m.body, m.Hello) {
+			*m.Hello = Hello{}
+			if err := decMode.Unmarshal(m.body, m.Hello); err != nil {
+				return &ProtocolError{Message: "the body of hello is not a hello", Err: err}
+			}
 		}
 		m.body = nil
 	case TypeDn, TypeAck, TypeCancel, TypeLane:

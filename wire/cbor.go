@@ -66,6 +66,7 @@ const (
 	majorBytes = 2 << 5
 	majorText  = 3 << 5
 	majorArray = 4 << 5
+	majorMap   = 5 << 5
 
 	cborFalse   = 0xf4
 	cborTrue    = 0xf5
