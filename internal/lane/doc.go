@@ -42,9 +42,10 @@
 // Either the sleeper's second look comes after the store of tail, and then it finds the bytes; or the peer's load of
 // asleep comes after the store of asleep, and then it rings. For that, all words are loaded and stored by package
 // sync/atomic, which is sequentially consistent. Bytes are copied into a ring before tail is stored, and out of it
-// after tail was loaded and before head is stored. A bell too many does no harm: the sleeper looks, finds nothing, and
-// falls asleep again. A bell whose sleeper had left by an error or by its look stays in the socket, and is one too many
-// then. The test of the doorbell goes through all interleavings.
+// after tail was loaded and before head is stored. Those that go past the caches are there by then as well, because
+// stream ends with a store fence. A bell too many does no harm: the sleeper looks, finds nothing, and falls asleep
+// again. A bell whose sleeper had left by an error or by its look stays in the socket, and is one too many then. The
+// test of the doorbell goes through all interleavings.
 //
 // A side that reads and writes at once has two sleepers but one bell. One of them waits for it, the other one for the
 // first, and whatever ends the wait has both look.

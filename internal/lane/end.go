@@ -36,7 +36,8 @@ type End struct {
 }
 
 // NewApp returns the app's end. now is the clock by which it is told of calls, in nanoseconds; it is not asked for by a call
-// that is answered at once. All ends that have the same clock share net. A memory has one end in each process.
+// that is answered at once. All ends that have the same clock share net, which has to be told of them: see Network. A memory has
+// one end in each process.
 func NewApp(m *Memory, bell Bell, now func() int64, net *Network) *End {
 	p, toWorker, toApp := m.parts()
 	e := newEnd(m, bell, &p.app, &p.worker, toWorker, toApp)
@@ -136,11 +137,7 @@ func (e *End) ring() error {
 func (e *End) awaitBytes() error {
 	d, yield, large := e.look.forBytes(&e.in, &e.rang, &e.behind)
 	if d > 0 {
-		var shared *bool
-		if large {
-			shared = &e.in.shared
-		}
-		at, ok, err := e.look.until(d, yield, e.in.ready, shared)
+		at, ok, err := e.look.until(d, yield, large, e.in.ready, &e.in.found)
 		e.look.looked(at, ok)
 		if ok || err != nil {
 			return err
@@ -153,13 +150,12 @@ func (e *End) awaitBytes() error {
 
 // awaitRoom does the same for room.
 func (e *End) awaitRoom() error {
-	d, yield := e.look.forRoom(len(e.out.ring))
-	if !e.out.shared {
-		if _, ok, err := e.look.until(d, yield, e.out.ready, &e.out.shared); ok || err != nil {
+	d, yield := e.look.forRoom(&e.out)
+	if d > 0 {
+		if _, ok, err := e.look.until(d, yield, true, e.out.ready, &e.out.found); ok || err != nil {
 			return err
 		}
 	}
-	e.out.shared = false
 	return e.sleep(e.out.full, e.out.ready)
 }
 

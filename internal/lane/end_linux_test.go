@@ -27,6 +27,7 @@ func TestStream(t *testing.T) {
 			t.Run("the same process", func(t *testing.T) { // for the race detector
 				t.Parallel()
 				app, worker, _, _ := ends(t, ring)
+				app.Begin(now(), many) // so that both give their cores away
 				other := make(chan error, 1)
 				go func() { other <- stream(worker) }()
 				if err := errors.Join(exchange(app, 1, 2), <-other); err != nil {

@@ -148,7 +148,15 @@ func ends(t testing.TB, ring int) (app, worker *lane.End, a, b *netBell) {
 	m := create(t, ring)
 	w := open(t, int(m.File().Fd()))
 	m.CloseFile()
-	return lane.NewApp(m, a, now, new(lane.Network)), lane.NewWorker(w, b), a, b
+	return lane.NewApp(m, a, now, network(t)), lane.NewWorker(w, b), a, b
+}
+
+// network returns a Network for one end, which leaves it with the test.
+func network(t testing.TB) *lane.Network {
+	n := new(lane.Network)
+	n.Enter()
+	t.Cleanup(n.Leave)
+	return n
 }
 
 // process is a second process of this binary that plays a role.
@@ -170,7 +178,7 @@ func start(t testing.TB, role string, ring int) *process {
 	p.ExtraFiles = []*os.File{its}
 	if ring > 0 {
 		p.mem = create(t, ring)
-		p.end = lane.NewApp(p.mem, p.bell, now, new(lane.Network))
+		p.end = lane.NewApp(p.mem, p.bell, now, network(t))
 		p.ExtraFiles = append(p.ExtraFiles, p.mem.File())
 		p.Env = append(p.Env, "LANE_TEST_MEMORY="+strconv.Itoa(ring))
 	}

@@ -23,9 +23,10 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one. In the second half of that it offers the core now and then. If somebody had the core meanwhile it may have been the peer, and two that share a core take turns at
-// filling and emptying the ring, for milliseconds: the system moves nobody who is awake. So the next time this side sleeps, and
-// may be woken on another core. And what stands in the ring when the app has written a large message is read before it is answered.
+// it takes to copy one, and offers its core in the second half of that time. If it gets the core back later than gaveMuch it
+// may have been the peer who had it, and two that share a core take turns at filling and emptying the ring for milliseconds: the
+// system moves nobody who is awake. So this side sleeps when it has to wait the next time, and may be woken on another core. And
+// what stands in the ring when the app has written a large message is read before it is answered.
 const (
 	quick      = int64(30 * time.Microsecond)
 	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
@@ -70,7 +71,6 @@ type look struct {
 	seen        int64 // when this call's answer had not yet come; 0 if nobody has looked at the clock
 	budget      int64 // for this call's answer; 0 once it is used
 	expected    bool  // the look was allowed by budget, and is to be learned from
-	aside       bool  // this call has stood aside for the network: when its answer comes says nothing of looks
 	told        uint32
 
 	late int64 // average in ns, of replies to calls for which both sides looked
@@ -80,6 +80,12 @@ type look struct {
 	rest     int // how many there will be the next time
 	longRest int // and if it is for being late
 	counts   counts
+}
+
+// found is what the looks for bytes, or those for room, have found out in the present call.
+type found struct {
+	shared bool  // somebody else had the core while it was offered: it may have been the peer
+	aside  int64 // for how many ns they stood aside for the network: how late the reply is says nothing of that
 }
 
 // Counters tell how a lane was used.
@@ -113,7 +119,8 @@ func (e *End) Begin(now int64, callers int) {
 	}
 	e.mark = e.out.tail
 	l.gap += (min(max(now-l.replied, 0), slow) - l.gap) / averageOf
-	l.begun, l.seen, l.budget, l.aside = now, 0, 0, false
+	l.begun, l.seen, l.budget = now, 0, 0
+	e.in.found, e.out.found = found{}, found{}
 	l.yield = 2*callers > l.cores
 	var tell int64
 	switch {
@@ -147,8 +154,8 @@ func (e *End) Served(run time.Duration) {
 	r := min(max(int64(run), 0), slow)
 	l.served += (r - l.served) / averageOf
 	l.replied = max(l.begun+r, l.seen)
-	if l.told&^yieldFlag != 0 && !l.aside {
-		l.came(l.replied - l.begun - r)
+	if l.told&^yieldFlag != 0 {
+		l.came(max(l.replied-l.begun-r-e.in.found.aside-e.out.found.aside, 0))
 	}
 }
 
@@ -182,28 +189,34 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 	}
 	large = in.burst
 	switch {
-	case large && in.shared:
-		d, in.shared = 0, false
 	case large:
 		d = max(d, copying(len(in.ring)))
+		in.burst = false
 	case d > 0 && woken && l.app && !yield:
 		d += wakeUp
 	}
-	in.burst = false
 	if l.app && behind.Load() > 0 {
 		d += min(behind.Swap(0)/bytesPerNs, maxRead)
 		large = true
 	}
+	if large && in.found.shared {
+		d = 0
+	}
+	in.found.shared = false
 	return d, yield, large
 }
 
-// forRoom does the same for room.
-func (l *look) forRoom(ring int) (d int64, yield bool) {
+// forRoom does the same for room, of which only a large message can have too little.
+func (l *look) forRoom(out *sink) (d int64, yield bool) {
 	yield = l.yield
 	if !l.app {
 		_, yield = l.hear()
 	}
-	return copying(ring), yield
+	if d = copying(len(out.ring)); out.found.shared {
+		d = 0
+	}
+	out.found.shared = false
+	return d, yield
 }
 
 // copying is how long it may take to copy a quarter of a ring, in ns.
@@ -240,30 +253,26 @@ func (l *look) slept() {
 }
 
 // until looks until ready or until the time is over. It returns a time when it was not ready yet, or, of an app that has offered
-// its core to others, when it was; 0 if the clock was not looked at. Within a large message shared isn't nil, and set if somebody
-// had the core for long.
-func (l *look) until(d int64, yield bool, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
+// its core to others, when it was; 0 if the clock was not looked at. large says that it is within a large message.
+func (l *look) until(d int64, yield, large bool, ready func() (bool, error), f *found) (at int64, ok bool, err error) {
 	if yield {
-		return l.give(d, ready)
+		return l.give(d, ready, f)
 	}
-	return l.spin(d, ready, shared)
+	return l.spin(d, large, ready, f)
 }
 
-// spin is until in a loop that mostly keeps the core.
-func (l *look) spin(d int64, ready func() (bool, error), shared *bool) (at int64, ok bool, err error) {
+// spin is until in a loop that keeps the core, but for the second half of the time within a large message.
+func (l *look) spin(d int64, large bool, ready func() (bool, error), f *found) (at int64, ok bool, err error) {
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
-		offer := shared != nil && end != 0 && at > end-d/2
-		for i := range rounds {
-			if offer && i == 0 {
-				yieldCore()
-				if now := l.now(); now-at > gaveMuch {
-					*shared = true
-				}
-			} else {
-				pause()
-			}
+		offer := large && end != 0 && at > end-d/2
+		if offer {
+			yieldCore()
+			f.shared = f.shared || l.now()-at > gaveMuch
+		}
+		for range rounds {
+			pause()
 			if ok, err := ready(); ok || err != nil {
 				if l.app && offer {
 					at = l.now()
@@ -281,17 +290,20 @@ func (l *look) spin(d int64, ready func() (bool, error), shared *bool) (at int64
 	}
 }
 
-// give is until giving the core away. d is for the time in which nobody wanted it.
-func (l *look) give(d int64, ready func() (bool, error)) (at int64, ok bool, err error) {
+// give is until giving the core away. d is for the time in which nobody wanted it. Standing aside for the network takes as long
+// as that does; whoever sleeps waits for the same.
+func (l *look) give(d int64, ready func() (bool, error), f *found) (at int64, ok bool, err error) {
 	at = l.now()
 	end := at + maxGiving
 	for i := 0; d > 0 && at < end; i++ {
-		if l.app && l.net.makeWay(at) {
-			l.aside = true
-		}
-		if l.app && i%4 != 3 {
+		switch {
+		case l.app && l.net.makeWay(at):
+			stood := l.now() - at
+			f.aside += stood
+			at, end = at+stood, end+stood
+		case l.app && i%4 != 3:
 			runtime.Gosched()
-		} else {
+		default:
 			yieldCore()
 		}
 		if ok, err := ready(); ok || err != nil {

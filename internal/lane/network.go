@@ -9,7 +9,8 @@ import (
 // Network is what the ends of an app share, because the process has one network poller. While goroutines that look keep giving
 // their cores to each other none is ever idle, and only who is idle polls the network: everything else that the app does there
 // would wait for the 10 ms after which Go looks all the same. So every visitEvery those that look stand aside until the poller
-// has come by. Their workers go on meanwhile.
+// has come by. Their workers go on meanwhile. Those that keep their cores while they look stand aside for nobody: they leave half
+// of the cores to others.
 //
 // The zero Network has nobody stand aside. One for which Enter was called does, until Leave was called as often.
 type Network struct {
@@ -25,23 +26,27 @@ type Network struct {
 // busy, and a visit takes 6 µs.
 const visitEvery = int64(100 * time.Microsecond)
 
-// Enter says that there is one more end that may look. It costs a descriptor for all of them.
+// Enter says that there is one more end that may look. It costs a descriptor for all of them. If there is none to be had, nobody
+// stands aside, until somebody else enters and there is one.
 func (n *Network) Enter() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ends++; n.ends == 1 {
+	n.ends++
+	if n.visit.Load() == nil {
 		n.visit.Store(newVisit())
 	}
 }
 
 // Leave says that an end that has entered looks no more.
 func (n *Network) Leave() {
+	var v *visit
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.ends--; n.ends == 0 {
-		if v := n.visit.Swap(nil); v != nil {
-			v.close()
-		}
+		v = n.visit.Swap(nil)
+	}
+	n.mu.Unlock()
+	if v != nil {
+		v.close() // which waits for who visits
 	}
 }
 
@@ -63,8 +68,10 @@ func (n *Network) makeWay(now int64) bool {
 	if !n.aside.CompareAndSwap(nil, &aside) {
 		return false
 	}
+	defer func() {
+		n.aside.Store(nil)
+		close(aside)
+	}()
 	v.await()
-	n.aside.Store(nil)
-	close(aside)
 	return true
 }

@@ -16,7 +16,7 @@ type source struct {
 	published uint64 // the head of which the peer was last told, if it waits for room
 	tail      uint64 // the peer's, as it was last loaded and found good
 	burst     bool   // so much came at once that more is likely to follow
-	shared    bool   // somebody had the core while this side looked within a large message; see look.go
+	found     found
 
 	sharedHead *atomic.Uint64
 	asleep     *atomic.Uint32
@@ -62,10 +62,10 @@ func (s *source) take(p []byte) (n int, ring bool) {
 
 // sink is the writing half of an end: the ring that the peer reads.
 type sink struct {
-	ring   []byte
-	tail   uint64 // written so far
-	head   uint64 // the peer's, as it was last loaded and found good
-	shared bool   // see source
+	ring  []byte
+	tail  uint64 // written so far
+	head  uint64 // the peer's, as it was last loaded and found good
+	found found
 
 	sharedTail *atomic.Uint64
 	full       *atomic.Uint32

@@ -7,7 +7,7 @@ import (
 )
 
 // stream copies what copy does, wherever it begins and ends, and touches nothing else.
-func TestStream(t *testing.T) {
+func TestStreamCopies(t *testing.T) {
 	t.Parallel()
 	const room = 1200
 	rng := rand.New(rand.NewPCG(1, 2))
