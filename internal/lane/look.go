@@ -23,10 +23,11 @@ import (
 //     then, but would have come sooner to one that slept. When replies are too late on average, nobody looks for many calls.
 //
 // Within a large message the peer is known to be at work, so for the next quarter of the ring either side looks for as long as
-// it takes to copy one, and offers its core in the second half of that time. If it gets the core back later than gaveMuch it
-// may have been the peer who had it, and two that share a core take turns at filling and emptying the ring for milliseconds: the
-// system moves nobody who is awake. So this side sleeps when it has to wait the next time, and may be woken on another core. And
-// what stands in the ring when the app has written a large message is read before it is answered.
+// it takes to copy one, and to wake and be woken, and offers its core meanwhile: a garbage collection may want it, whose app or
+// worker doesn't go on before. If it gets the core back later than gaveMuch it may have been the peer who had it, and two that
+// share a core take turns at filling and emptying the ring for milliseconds: the system moves nobody who is awake. So this side
+// sleeps when it has to wait the next time, and may be woken on another core. And what stands in the ring when the app has
+// written a large message is read before it is answered.
 const (
 	quick      = int64(30 * time.Microsecond)
 	slow       = 2 * quick // a longer time counts as this, so that what is usual decides
@@ -190,7 +191,7 @@ func (l *look) forBytes(in *source, rang *atomic.Bool, behind *atomic.Int64) (d 
 	large = in.burst
 	switch {
 	case large:
-		d = max(d, copying(len(in.ring)))
+		d = max(d, nextPart(len(in.ring)))
 		in.burst = false
 	case d > 0 && woken && l.app && !yield:
 		d += wakeUp
@@ -212,15 +213,15 @@ func (l *look) forRoom(out *sink) (d int64, yield bool) {
 	if !l.app {
 		_, yield = l.hear()
 	}
-	if d = copying(len(out.ring)); out.found.shared {
+	if d = nextPart(len(out.ring)); out.found.shared {
 		d = 0
 	}
 	out.found.shared = false
 	return d, yield
 }
 
-// copying is how long it may take to copy a quarter of a ring, in ns.
-func copying(ring int) int64 { return min(int64(ring/4/bytesPerNs), maxLook) }
+// nextPart is for how long to look for the next quarter of a ring, in ns.
+func nextPart(ring int) int64 { return min(int64(ring/4/bytesPerNs), maxLook) + 2*wakeUp }
 
 // hear returns what the app has told the worker.
 func (l *look) hear() (d int64, yield bool) {
@@ -261,12 +262,12 @@ func (l *look) until(d int64, yield, large bool, ready func() (bool, error), f *
 	return l.spin(d, large, ready, f)
 }
 
-// spin is until in a loop that keeps the core, but for the second half of the time within a large message.
+// spin is until in a loop that keeps the core, but within a large message offers it after the first rounds.
 func (l *look) spin(d int64, large bool, ready func() (bool, error), f *found) (at int64, ok bool, err error) {
 	const rounds = 32 // without a look at the clock
 	var end int64
 	for {
-		offer := large && end != 0 && at > end-d/2
+		offer := large && end != 0
 		if offer {
 			yieldCore()
 			f.shared = f.shared || l.now()-at > gaveMuch
