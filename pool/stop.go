@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/bullpen-go/bullpen/wire"
 )
 
 // Close is the end, now: who waits gets ErrClosed, and so do calls that run. Their handlers' contexts end, and workers
@@ -58,8 +56,9 @@ func (w *worker) outlast() {
 	if w.life == nil {
 		return
 	}
-	grace := w.hello.Load().Grace
-	if w.pool.config.Wire == wire.JSON { // which doesn't tell
+	hello := w.hello.Load()
+	grace := hello.Grace
+	if hello == &noHello { // it has not told, or its wire doesn't
 		grace = exitWait
 	}
 	for _, d := range []time.Duration{grace + graceSlack, exitMax} {
