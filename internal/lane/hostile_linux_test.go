@@ -75,7 +75,7 @@ func FuzzHostile(f *testing.F) {
 		defer peer.Close()
 		b := &scriptBell{mem: share(t, int(m.File().Fd())), script: script[:min(len(script), 11*500)]}
 		lines := len(b.script)/11 + 1
-		v := newVictim(m, b, worker)
+		v := newVictim(m, b, worker, 64<<10)
 		for range 2 * lines {
 			err := v.visit(int(size))
 			if err != nil && err != io.EOF && !errors.Is(err, lane.ErrCorrupt) {
@@ -103,8 +103,9 @@ const fence = 256
 
 var fenced = bytes.Repeat([]byte{0xa5}, fence)
 
-func newVictim(m *lane.Memory, b lane.Bell, worker bool) *victim {
-	v := &victim{out: make([]byte, 64<<10), in: make([]byte, 64<<10+2*fence)}
+// newVictim returns one that reads and writes up to max bytes at once.
+func newVictim(m *lane.Memory, b lane.Bell, worker bool, max int) *victim {
+	v := &victim{out: make([]byte, max), in: make([]byte, max+2*fence)}
 	v.renew = func() {
 		v.end = lane.NewApp(m, b, now, new(lane.Network))
 		if worker {
@@ -189,10 +190,15 @@ func scribble(t *testing.T, d time.Duration, worker bool) {
 	hangs := time.AfterFunc(d+patience, func() { panic("an end hangs whose peer scribbles") })
 	defer hangs.Stop()
 	b := &noisyBell{random: rand.New(rand.NewPCG(3, 4))}
-	v := newVictim(m, b, worker)
+	const large = 2 << 20 // goes past the caches
+	v := newVictim(m, b, worker, large)
 	var calls, corrupt, late uint64
 	for end := time.Now().Add(d); calls%1000 != 0 || time.Now().Before(end); calls++ {
-		err := v.visit(b.random.IntN(1 << b.random.IntN(16)))
+		size := b.random.IntN(1 << b.random.IntN(16))
+		if calls%256 == 0 {
+			size = b.random.IntN(large)
+		}
+		err := v.visit(size)
 		switch {
 		case errors.Is(err, lane.ErrCorrupt):
 			corrupt++
