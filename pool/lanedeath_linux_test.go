@@ -61,10 +61,13 @@ func TestLaneCallThatWasNotReadIsSentAgain(t *testing.T) {
 		call := note.Go(limited(t), p, file)
 		until(t, "the call is under way", func() bool { return p.Stat().Acquired == 1 })
 		syscall.Kill(victim, sig)
-		syscall.Kill(victim, syscall.SIGCONT) // or a stopped process does not crash; it may well have read the call then
+		syscall.Kill(victim, syscall.SIGCONT) // or a stopped process does not crash; it may well have read the call then,
 		by, err := call.Wait()
 		if died := new(pool.WorkerDiedError); sig == syscall.SIGSEGV && errors.As(err, &died) && !died.Unread {
 			continue
+		}
+		if sig == syscall.SIGSEGV && err == nil && by == victim && countLines(file) == 1 {
+			continue // and even have answered it on another thread before it crashed
 		}
 		if err != nil || by == victim || countLines(file) != 1 {
 			t.Errorf("after %v: by %d (%d), %v; it ran %d times", sig, by, victim, err, countLines(file))

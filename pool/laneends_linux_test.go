@@ -157,15 +157,17 @@ func TestLaneMessageThatIsStuck(t *testing.T) {
 				t.Parallel()
 				p := newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1})
 				g, co := newGate(t), onLane(t, p)
+				if how == "write" {
+					must[[]byte](t)(dawdle.Call(limited(t), co, g.path, how))
+					until(t, "the worker has stopped", func() bool { return isStopped(co.Pid()) })
+				}
 				ctx, cancel := context.WithCancel(limited(t))
-				if what == "timeout" {
-					ctx, cancel = context.WithTimeout(limited(t), 500*time.Millisecond)
+				if what == "timeout" { // long enough for what comes before the wait
+					ctx, cancel = context.WithTimeout(limited(t), 2*time.Second)
 				}
 				defer cancel()
 				var call *wire.Pending[[]byte]
 				if how == "write" {
-					must[[]byte](t)(dawdle.Call(limited(t), co, g.path, how))
-					until(t, "the worker has stopped", func() bool { return isStopped(co.Pid()) })
 					call = writing(t, ctx, co)
 				} else {
 					call = dawdle.Go(ctx, co, g.path, how)
