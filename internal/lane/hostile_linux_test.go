@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -187,13 +188,15 @@ func scribble(t *testing.T, d time.Duration, worker bool) {
 		s.stop.Store(true)
 		<-over
 	}()
-	hangs := time.AfterFunc(d+patience, func() { panic("an end hangs whose peer scribbles") })
+	hangs := time.AfterFunc(d+patience, func() { panic("an end whose peer scribbles hangs, or doesn't meet all that it should") })
 	defer hangs.Stop()
 	b := &noisyBell{random: rand.New(rand.NewPCG(3, 4))}
 	const large = 2 << 20 // goes past the caches
 	v := newVictim(m, b, worker, large)
 	var calls, corrupt, late uint64
-	for end := time.Now().Add(d); calls%1000 != 0 || time.Now().Before(end); calls++ {
+	// With one processor the peer may have written little that is worth reading when the time is over.
+	happened := func() bool { return corrupt > 0 && late > 0 && corrupt+late < calls }
+	for end := time.Now().Add(d); calls%1000 != 0 || time.Now().Before(end) || !happened(); calls++ {
 		size := b.random.IntN(1 << b.random.IntN(16))
 		if calls%256 == 0 {
 			size = b.random.IntN(large)
@@ -202,7 +205,9 @@ func scribble(t *testing.T, d time.Duration, worker bool) {
 		switch {
 		case errors.Is(err, lane.ErrCorrupt):
 			corrupt++
+			s.forget()
 			v.renew()
+			runtime.Gosched() // to the peer, with one processor
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			late++
 		case err != nil:
@@ -213,8 +218,8 @@ func scribble(t *testing.T, d time.Duration, worker bool) {
 	<-over
 	t.Logf("%d scribbles, %d calls, of which %d found the memory corrupt and %d met a deadline; %d waits", s.count, calls,
 		corrupt, late, b.waits)
-	if s.count == 0 || corrupt == 0 || late == 0 || corrupt+late >= calls {
-		t.Error("not everything has happened")
+	if s.count == 0 {
+		t.Error("the peer has not written at all")
 	}
 }
 
@@ -224,6 +229,13 @@ type scribbler struct {
 	own, peer int // where its own words are, and those of the end under test
 	stop      atomic.Bool
 	count     uint64
+}
+
+// forget clears the words of the end under test, as a new one finds them.
+func (s *scribbler) forget() {
+	for at := range workWords / 8 {
+		atomic.StoreUint64(&s.words[s.peer+at], 0)
+	}
 }
 
 func (s *scribbler) run() {
@@ -241,5 +253,6 @@ func (s *scribbler) run() {
 			atomic.StoreUint64(word(s.own, headWord), atomic.LoadUint64(word(s.peer, tailWord))-n)
 		}
 		s.count += 100
+		runtime.Gosched() // to the end under test, with one processor
 	}
 }
