@@ -99,8 +99,7 @@ func (p *Pool) expire() {
 	for w := p.queue.expired(at); w != nil; w = p.queue.expired(at) {
 		w.ready <- grant{late: true}
 	}
-	p.queue.armed = 0
-	p.queue.arm()
+	p.queue.rearm()
 }
 
 // await waits for the turn of w. It returns the present time.

@@ -8,30 +8,30 @@ import (
 // queue holds those who wait for a worker, in order of arrival. Every operation takes the same time, however many
 // wait. The pool's mu guards it.
 //
-// Those whose time is over in the order of their arrival, as it is with equal timeouts, share one timer: they are in a
-// second list, and the timer is set for its first or earlier. The others have a timer each.
+// Those whose time is over in the order of their arrival, as it is with equal timeouts, share one timer, which is set for the
+// first of them or earlier. The others have a timer each, or none.
 type queue struct {
 	first, last *waiter
 	n           int
 	waiting     *int64 // n, for others to see
 
-	timedFirst, timedLast *waiter
-	timer                 *time.Timer
-	expire                func()  // called when the first deadline may have passed
-	armed                 instant // when the timer will fire; 0 if it won't
+	sharing  int     // how many share the timer
+	from     *waiter // who shares it is here or later; moves past each waiter once at most
+	deadline instant // of the last of them; of no meaning if there are none
+	timer    *time.Timer
+	expire   func()  // called when the first deadline may have passed
+	armed    instant // when the timer will fire; 0 if it won't
 }
 
-// waiter is somebody who waits.
+// waiter is somebody who waits. It fits into a cache line, which comes from another core when somebody is handed a worker.
 type waiter struct {
-	prev, next *waiter
-	queued     bool
-	ready      chan grant // gets one value, unless the waiter leaves the queue by itself
-
-	timedPrev, timedNext *waiter
-	timed                bool
-	start, deadline      instant     // no deadline: 0
-	timer                *time.Timer // nil until it has needed one of its own
-	own                  bool        // it waits by its own timer
+	prev, next      *waiter    // prev means nothing in the first one
+	ready           chan grant // gets one value, unless the waiter leaves the queue by itself
+	start, deadline instant    // no deadline: 0
+	queued          bool
+	shares          bool        // the queue's timer
+	own             bool        // it waits by its own timer
+	timer           *time.Timer // its own; nil until it has needed one
 }
 
 // grant ends a wait.
@@ -60,40 +60,37 @@ func (q *queue) push(start, deadline instant) *waiter {
 	q.last = w
 	q.n++
 	*q.waiting++
+	if q.from == nil {
+		q.from = w
+	}
 	switch {
 	case deadline == 0:
-	case q.timedLast != nil && deadline+disorder < q.timedLast.deadline:
+	case q.sharing > 0 && deadline+disorder < q.deadline:
 		w.arm()
 	default:
-		q.pushTimed(w)
-		q.arm()
+		q.share(w)
 	}
 	return w
 }
 
-func (q *queue) pushTimed(w *waiter) {
-	w.timedPrev, w.timed = q.timedLast, true
-	if q.timedLast != nil {
-		w.deadline = max(w.deadline, q.timedLast.deadline)
-		q.timedLast.timedNext = w
-	} else {
-		q.timedFirst = w
+// share has w wait by the timer of all.
+func (q *queue) share(w *waiter) {
+	if q.sharing > 0 {
+		w.deadline = max(w.deadline, q.deadline)
 	}
-	q.timedLast = w
+	q.deadline = w.deadline
+	q.sharing++
+	w.shares = true
+	q.arm(w.deadline)
 }
 
-// arm has expire called when the first deadline has passed, if there is one. A timer that fires too early does no harm, and
-// is left.
-func (q *queue) arm() {
-	if q.timedFirst == nil {
+// arm has expire called at the given time, or before. A timer that fires too early does no harm, and is left.
+func (q *queue) arm(at instant) {
+	if q.armed != 0 && q.armed <= at {
 		return
 	}
-	first := q.timedFirst.deadline
-	if q.armed != 0 && q.armed <= first {
-		return
-	}
-	q.armed = first
-	d := max(first.since(now()), 0)
+	q.armed = at
+	d := max(at.since(now()), 0)
 	if q.timer == nil {
 		q.timer = time.AfterFunc(d, q.expire)
 		return
@@ -101,9 +98,25 @@ func (q *queue) arm() {
 	q.timer.Reset(d)
 }
 
-// expired takes out the first of those whose deadline has passed and that have no timer of their own, or returns nil.
+// due returns the first of those who share the timer, or nil.
+func (q *queue) due() *waiter {
+	for q.from != nil && !q.from.shares {
+		q.from = q.from.next
+	}
+	return q.from
+}
+
+// rearm sets the timer, which has fired, for the first who shares it.
+func (q *queue) rearm() {
+	q.armed = 0
+	if w := q.due(); w != nil {
+		q.arm(w.deadline)
+	}
+}
+
+// expired takes out the first of those who share the timer, if its deadline has passed, or returns nil.
 func (q *queue) expired(now instant) *waiter {
-	w := q.timedFirst
+	w := q.due()
 	if w == nil || now < w.deadline {
 		return nil
 	}
@@ -125,37 +138,31 @@ func (q *queue) remove(w *waiter) bool {
 	if !w.queued {
 		return false
 	}
-	if w.prev != nil {
-		w.prev.next = w.next
-	} else {
-		q.first = w.next
+	if q.from == w {
+		q.from = w.next
 	}
-	if w.next != nil {
-		w.next.prev = w.prev
+	if w == q.first { // mostly; it doesn't touch the next one
+		q.first = w.next
 	} else {
+		w.prev.next = w.next
+		if w.next != nil {
+			w.next.prev = w.prev
+		}
+	}
+	switch {
+	case q.first == nil:
+		q.last = nil
+	case w == q.last:
 		q.last = w.prev
 	}
 	w.prev, w.next, w.queued = nil, nil, false
 	q.n--
 	*q.waiting--
-	if w.timed {
-		q.removeTimed(w)
+	if w.shares {
+		w.shares = false
+		q.sharing--
 	}
 	return true
-}
-
-func (q *queue) removeTimed(w *waiter) {
-	if w.timedPrev != nil {
-		w.timedPrev.timedNext = w.timedNext
-	} else {
-		q.timedFirst = w.timedNext
-	}
-	if w.timedNext != nil {
-		w.timedNext.timedPrev = w.timedPrev
-	} else {
-		q.timedLast = w.timedPrev
-	}
-	w.timedPrev, w.timedNext, w.timed = nil, nil, false
 }
 
 // arm gives the waiter a timer of its own.
