@@ -157,7 +157,10 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	if ctx.Err() != nil {
 		return nil, v.p.late(ctx, "", 0, 0, 0)
 	}
-	w, err := v.take(ctx)
+	w, wait, err := v.p.enter(0, v.s.timeout)
+	if wait != nil || err == nil && w.unmet {
+		w, err = v.take(ctx, w, wait)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +173,12 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	return c, nil
 }
 
-// take takes a worker that has said hello.
-func (v *View) take(ctx context.Context) (*worker, error) {
+// take takes a worker that has said hello: w, or the one that wait gets, or another one.
+func (v *View) take(ctx context.Context, w *worker, wait *waiter) (_ *worker, err error) {
 	for try := 0; ; try++ {
-		w, _, err := v.p.acquire(ctx, 0, v.s.timeout)
+		if wait != nil {
+			w, _, err = v.p.await(ctx, wait)
+		}
 		if err != nil || !w.unmet {
 			return w, err
 		}
@@ -185,6 +190,9 @@ func (v *View) take(ctx context.Context) (*worker, error) {
 		v.p.stat.Checkouts-- // nobody got it
 		v.p.mu.Unlock()
 		if try == maxTries || !unread(err) {
+			return nil, err
+		}
+		if w, wait, err = v.p.enter(0, v.s.timeout); err != nil {
 			return nil, err
 		}
 	}
