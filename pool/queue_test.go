@@ -238,6 +238,69 @@ func TestWaitThatTimesOut(t *testing.T) {
 	equal(t, "who waited in vain", p.Stat().Waiting, 0)
 }
 
+// TestWaitsOfAllLengths has checkouts wait in one queue whose timeouts are longer and shorter than those before them, and
+// some that have none. Some leave. Three times over, behind those that are left.
+func TestWaitsOfAllLengths(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	p := newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1})
+	ctx, held := limited(t), checkout(t, p)
+	queue := func(timeout time.Duration) (got <-chan result[*pool.Checkout], leave context.CancelFunc) {
+		cctx, leave := context.WithCancel(ctx)
+		t.Cleanup(leave)
+		qctx, waits := queuing(cctx)
+		got = background(func() (*pool.Checkout, error) {
+			return p.With(pool.CheckoutConfig{Timeout: timeout}).Checkout(qctx)
+		})
+		recv(t, waits)
+		return got, leave
+	}
+	var stay []<-chan result[*pool.Checkout]
+	for range 3 {
+		_, leave := queue(20 * ms) // unless it is late by then
+		short := map[<-chan result[*pool.Checkout]]time.Duration{}
+		for _, d := range []time.Duration{20 * ms, 40 * ms, -1, 40 * ms, 10 * ms, 60 * ms} {
+			got, _ := queue(d)
+			if d > 0 {
+				short[got] = d
+			} else {
+				stay = append(stay, got)
+			}
+		}
+		leave()
+		gone, leave := queue(time.Hour)
+		got, _ := queue(30 * ms)
+		short[got] = 30 * ms
+		leave()
+		as[*pool.CanceledError](t, recv(t, gone).err)
+		for got, d := range short {
+			if e := as[*pool.TimeoutError](t, recv(t, got).err); e.Waited < d {
+				t.Errorf("a wait of %v ended after %v", d, e.Waited)
+			}
+		}
+		until(t, "all others have left", func() bool { return p.Stat().Waiting == len(stay) })
+	}
+	for _, d := range []time.Duration{2 * time.Hour, time.Hour} {
+		got, _ := queue(d)
+		stay = append(stay, got)
+	}
+	for i, got := range stay {
+		held.Release()
+		r := recv(t, got)
+		if r.err != nil {
+			t.Fatalf("wait %d of %d: %v", i, len(stay), r.err)
+		}
+		equal(t, "those behind", p.Stat().Waiting, len(stay)-1-i)
+		held = r.val
+	}
+	next, _ := queue(time.Hour) // in a queue that was emptied
+	equal(t, "who waits", p.Stat().Waiting, 1)
+	held.Release()
+	if r := recv(t, next); r.err != nil {
+		t.Fatal(r.err)
+	}
+}
+
 // TestCallThatNoWorkerHasReadIsSentAgain kills a stopped worker that a call was sent to. One that may have been read is
 // never sent again.
 func TestCallThatNoWorkerHasReadIsSentAgain(t *testing.T) {
