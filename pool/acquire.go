@@ -100,6 +100,7 @@ func (p *Pool) expire() {
 		w.ready <- grant{late: true}
 	}
 	p.queue.rearm()
+	p.checkDrained()
 }
 
 // await waits for the turn of w. It returns the present time.
@@ -114,24 +115,30 @@ func (p *Pool) await(ctx context.Context, w *waiter) (*worker, instant, error) {
 func (p *Pool) stand(ctx context.Context, w *waiter) (*worker, instant, error) {
 	g, cause := w.wait(ctx)
 	at := now()
-	p.waits.add(at.since(w.start))
-	if cause != nil || g.late {
-		p.mu.Lock()
-		if g.late || p.queue.remove(w) {
-			err := p.waitError(ctx, cause, at, at.since(w.start))
-			p.checkDrained()
-			p.mu.Unlock()
-			w.recycle()
-			return nil, at, err
-		}
-		p.mu.Unlock()
-		g = <-w.ready // it was served at the same moment
+	waited := at.since(w.start)
+	p.waits.add(waited)
+	if cause != nil && !p.withdraw(w) {
+		g, cause = <-w.ready, nil // it was served, or its time was over, at the same moment
 	}
 	w.recycle()
+	if cause != nil || g.late {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return nil, at, p.waitError(ctx, cause, at, waited)
+	}
 	if g.worker != nil {
 		g.worker.since.Store(int64(at))
 	}
 	return g.worker, at, g.err
+}
+
+// withdraw takes w out of the queue. If it reports false, w's wait has ended, and ready has how.
+func (p *Pool) withdraw(w *waiter) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	in := p.queue.remove(w)
+	p.checkDrained()
+	return in
 }
 
 // errLate stands for a wait's own timer.

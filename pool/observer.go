@@ -183,11 +183,7 @@ func (p *Pool) awaitObserved(ctx context.Context, w *waiter) (got *worker, at in
 
 // leave gives up a place in the queue.
 func (p *Pool) leave(w *waiter) {
-	p.mu.Lock()
-	waits := p.queue.remove(w)
-	p.checkDrained()
-	p.mu.Unlock()
-	if !waits {
+	if !p.withdraw(w) {
 		if g := <-w.ready; g.worker != nil {
 			p.sort(g.worker)
 		}

@@ -301,6 +301,34 @@ func TestWaitsOfAllLengths(t *testing.T) {
 	}
 }
 
+// TestWaitThatEndsInTwoWaysAtOnce cancels waits in the moment in which they time out.
+func TestWaitThatEndsInTwoWaysAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, sharedServer(t), pool.Config{MaxWorkers: 1})
+	ctx, held := limited(t), checkout(t, p)
+	defer held.Release()
+	for range 20 {
+		const d = 20 * time.Millisecond
+		view := p.With(pool.CheckoutConfig{Timeout: d})
+		cctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		var all []<-chan result[*pool.Checkout]
+		for range 200 {
+			all = append(all, background(func() (*pool.Checkout, error) { return view.Checkout(cctx) }))
+		}
+		time.AfterFunc(d, cancel) // the waits' own time is over from then on
+		for _, got := range all {
+			r := recv(t, got)
+			var late *pool.TimeoutError
+			var canceled *pool.CanceledError
+			if !errors.As(r.err, &late) && !errors.As(r.err, &canceled) {
+				t.Fatalf("the wait got %v, %v", r.val, r.err)
+			}
+		}
+	}
+	equal(t, "those that wait", p.Stat().Waiting, 0)
+}
+
 // TestCallThatNoWorkerHasReadIsSentAgain kills a stopped worker that a call was sent to. One that may have been read is
 // never sent again.
 func TestCallThatNoWorkerHasReadIsSentAgain(t *testing.T) {

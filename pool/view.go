@@ -158,8 +158,11 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 		return nil, v.p.late(ctx, "", 0, 0, 0)
 	}
 	w, wait, err := v.p.enter(0, v.s.timeout)
-	if wait != nil || err == nil && w.unmet {
-		w, err = v.take(ctx, w, wait)
+	if wait != nil {
+		w, _, err = v.p.await(ctx, wait)
+	}
+	if err == nil && w.unmet {
+		w, err = v.meet(ctx, w)
 	}
 	if err != nil {
 		return nil, err
@@ -173,16 +176,11 @@ func (v *View) Checkout(ctx context.Context) (*Checkout, error) {
 	return c, nil
 }
 
-// take takes a worker that has said hello: w, or the one that wait gets, or another one.
-func (v *View) take(ctx context.Context, w *worker, wait *waiter) (_ *worker, err error) {
+// meet waits for the hello of w, or of another worker if w has died unused. It returns the one that has said it.
+func (v *View) meet(ctx context.Context, w *worker) (*worker, error) {
 	for try := 0; ; try++ {
-		if wait != nil {
-			w, _, err = v.p.await(ctx, wait)
-		}
-		if err != nil || !w.unmet {
-			return w, err
-		}
-		if err = w.introduce(ctx, &v.s); err == nil {
+		err := w.introduce(ctx, &v.s)
+		if err == nil {
 			return w, nil
 		}
 		v.p.release(w)
@@ -192,8 +190,8 @@ func (v *View) take(ctx context.Context, w *worker, wait *waiter) (_ *worker, er
 		if try == maxTries || !unread(err) {
 			return nil, err
 		}
-		if w, wait, err = v.p.enter(0, v.s.timeout); err != nil {
-			return nil, err
+		if w, _, err = v.p.acquire(ctx, 0, v.s.timeout); err != nil || !w.unmet {
+			return w, err
 		}
 	}
 }
