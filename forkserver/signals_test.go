@@ -99,7 +99,7 @@ var (
 				kill(os.Getpid(), sig)
 			}
 		}
-		err := exec.Command("sh", "-c", "kill -HUP $$; sleep 1000").Run()
+		err := exec.Command("sh", "-c", "kill -TERM $$; sleep 1000").Run()
 		return fmt.Sprint(err), nil
 	})
 
@@ -128,7 +128,7 @@ func TestSignalsInAWorkersFirstCall(t *testing.T) {
 	var heard []*wire.Pending[string]
 	for range 8 {
 		co := checkout(t, p)
-		if got := must(signalMe.Call(proctest.Limited(t), co))(t); got != "signal: hangup" {
+		if got := must(signalMe.Call(proctest.Limited(t), co))(t); got != "signal: terminated" {
 			t.Errorf("the worker's child: %s", got)
 		}
 		heard = append(heard, listen.Go(proctest.Limited(t), co))
