@@ -74,7 +74,7 @@ func measureAll(ctx context.Context, all []scenario, rounds int, r *results, m *
 }
 
 // measureRound measures all steps of a scenario once. Every second round goes backwards. All rounds of a scenario follow one
-// another, because some leave traces in this process: after 100,000 goroutines each garbage collection takes 7 ms.
+// another, because some leave traces in this process: after 30,000 goroutines each garbage collection takes 7 ms.
 func measureRound(ctx context.Context, s scenario, round int, r *results, m *meter) {
 	steps := slices.Clone(s.steps)
 	if round%2 == 1 && !s.ordered {
