@@ -3,7 +3,7 @@
 //	go -C cmd/yardstick run .
 //
 // It prints a table for each scenario, medians over several rounds with ratios, and then how far the goals are met that
-// bullpen has set itself. In each round everything is measured once, so that what else the machine does disturbs all
+// bullpen has set itself. In each round of a scenario all are measured once, so that what else the machine does disturbs all
 // alike; trust ratios, not figures. --svg FILE also writes the plot that bullpen's README shows.
 //
 // Peers whose interpreter isn't there are left out. Processor time and memory are measured on Linux only.
